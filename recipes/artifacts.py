@@ -1,0 +1,147 @@
+"""Files that are whole or absent: atomic writes, digests, receipts.
+
+Every artifact is written under a temporary name beside its target, flushed to disk and renamed, so that a process that
+is killed at any line leaves either the old file or the new one.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recipes.errors import UserError
+
+TEMPORARY = ".partial"
+
+
+def tool_version() -> str:
+    """The installed version of this distribution."""
+    try:
+        return importlib.metadata.version("cpt-launcher")
+    except importlib.metadata.PackageNotFoundError:
+        return "uninstalled"
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; rename it to `target` if the block succeeds, remove it if not."""
+    with explained_disk_errors(target):
+        partial = _temporary_beside(target)
+        try:
+            yield partial
+            _flush(partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; rename it to `target` if the block succeeds, remove it if not.
+
+    An existing `target` is replaced.
+    """
+    with explained_disk_errors(target):
+        partial = _temporary_beside(target)
+        try:
+            partial.mkdir()
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    _flush(path)
+            if target.exists():
+                shutil.rmtree(target)
+            partial.replace(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _temporary_beside(target: Path) -> Path:
+    """A name that says who writes; what a process that is gone left under such a name is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}."
+    for path in target.parent.iterdir():
+        if path.name.startswith(prefix) and path.name.endswith(TEMPORARY):
+            writer = path.name.removeprefix(prefix).removesuffix(TEMPORARY)
+            if _is_gone(writer):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return target.with_name(f"{prefix}{socket.gethostname()}-{os.getpid()}{TEMPORARY}")
+
+
+def _is_gone(writer: str) -> bool:
+    """Whether the process `host-pid` has ended; processes of other machines are taken to live."""
+    host, _, pid = writer.rpartition("-")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return int(pid) == os.getpid() or not Path("/proc", pid).exists()
+
+
+@contextlib.contextmanager
+def explained_disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only file system or a missing permission into one sentence that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "no space is left on its disk; free some or choose another folder",
+            errno.EDQUOT: "the disk quota is used up; free some or choose another folder",
+            errno.EFBIG: "the limit on a file's size is reached; raise it (ulimit -f) or choose another folder",
+            errno.EROFS: "its file system is read-only; choose another folder",
+            errno.EACCES: "permission is denied; choose another folder",
+        }
+        if error.errno not in remedies:
+            raise
+        raise UserError(f"{target}: cannot be written, {remedies[error.errno]}.") from error
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    with atomic_file(target) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the file does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected readable JSON ({error}).") from error
+
+
+def matching_receipt(path: Path, inputs: Any) -> dict[str, Any] | None:
+    """The receipt at `path` if it is there and was written for exactly these `inputs`, else None."""
+    if not path.is_file():
+        return None
+    receipt = read_json(path)
+    same = isinstance(receipt, dict) and receipt.get("inputs") == json.loads(json.dumps(inputs))
+    return receipt if same else None
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON form of `content`: the same value gives the same digest on every machine."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

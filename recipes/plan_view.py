@@ -1,0 +1,87 @@
+"""A plan as tables on a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from recipes.cluster import Cluster
+from recipes.plan import Plan, PlannedPhase, SourceSize
+from recipes.schema import Recipe
+
+
+def show_plan(
+    console: Console, recipe: Recipe, plan: Plan, sizes: Sequence[SourceSize], cluster: Cluster | None
+) -> None:
+    """Print phases, schedule, batch identity, and what every source gives to every phase."""
+    shape = recipe.model.shape
+    console.print(
+        f"[bold]{recipe.name}[/]: {recipe.model.family} with {shape.parameters:,} parameters, "
+        f"{plan.tokens:,} tokens in {len(plan.phases)} phase(s), seed {plan.seed}, {recipe.precision}"
+    )
+    console.print(_phase_table(plan))
+    if cluster:
+        console.print(_batch_table(plan, cluster))
+    console.print(_source_table(recipe, plan, sizes))
+
+
+def _phase_table(plan: Plan) -> Table:
+    table = Table(title="phases", title_justify="left")
+    for column in ("phase", "name"):
+        table.add_column(column)
+    for column in ("budget", "tokens", "sequence", "batch", "iterations", "samples", "warmup", "learning rate"):
+        table.add_column(column, justify="right")
+    for phase in plan.phases:
+        table.add_row(
+            str(phase.number),
+            phase.name,
+            f"{phase.token_budget:,}",
+            f"{phase.tokens:,}",
+            f"{phase.sequence_length:,}",
+            f"{phase.global_batch_size:,}",
+            f"{phase.iterations:,}",
+            f"{phase.samples:,}",
+            f"{phase.warmup_iterations:,}",
+            _learning_rate(phase),
+        )
+    return table
+
+
+def _learning_rate(phase: PlannedPhase) -> str:
+    schedule = phase.schedule
+    end = f" → {schedule.min_lr:g}" if schedule.kind == "cosine" else ""
+    return f"{schedule.kind} {schedule.max_lr:g}{end}"
+
+
+def _batch_table(plan: Plan, cluster: Cluster) -> Table:
+    title = f"batch identity on {cluster.name}: {cluster.nodes} nodes × {cluster.ranks_per_node} ranks"
+    table = Table(title=title, title_justify="left")
+    table.add_column("phase")
+    table.add_column("global = micro × accumulation × data parallel")
+    table.add_column("world = data × tensor × pipeline × context parallel")
+    for phase in plan.phases:
+        if batch := phase.batch:
+            table.add_row(
+                str(phase.number),
+                f"{batch.global_batch_size} = {batch.micro_batch_size} × {batch.accumulation} × {batch.data_parallel}",
+                f"{batch.world_size} = {batch.data_parallel} × {batch.tensor_parallel} × {batch.pipeline_parallel}"
+                f" × {batch.context_parallel}",
+            )
+    return table
+
+
+def _source_table(recipe: Recipe, plan: Plan, sizes: Sequence[SourceSize]) -> Table:
+    table = Table(
+        title=f"share of each phase, and epochs up to its end (at most {recipe.max_epochs:g})", title_justify="left"
+    )
+    table.add_column("source")
+    table.add_column("tokens", justify="right")
+    for phase in plan.phases:
+        table.add_column(f"{phase.number} {phase.name}", justify="right")
+    for size in sizes:
+        cells = []
+        for phase in plan.phases:
+            source = phase.sources.get(size.name)
+            cells.append(f"{source.share:.2%}  {source.epochs_so_far:.2f}" if source else "–")
+        table.add_row(size.name, f"{size.tokens:,}", *cells)
+    return table

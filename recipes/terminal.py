@@ -1,0 +1,35 @@
+"""What every command shares at the terminal: one sentence and status 2 for bad input, quiet libraries."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from recipes.errors import UserError
+
+
+def run_command(command: Callable[[], Any]) -> None:
+    """Run a command line program. A UserError becomes its sentence on standard error and exit status 2."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def console() -> Console:
+    """Standard output for tables: as wide as the terminal, and wide enough for the tables when it is none."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def print_json(content: Any) -> None:
+    """What `--json` prints: one JSON document on standard output and nothing else."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
