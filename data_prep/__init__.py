@@ -1,0 +1,1 @@
+"""Corpus -> clean shards -> phase mixtures (Megatron .bin/.idx). Never imports torch."""

@@ -1,0 +1,184 @@
+"""Megatron indexed datasets: PREFIX.bin holds the tokens of all documents, PREFIX.idx says where each document lies.
+
+Byte layout as in Megatron-Core 0.15 `core/datasets/indexed_dataset.py` (`_IndexWriter`, `_IndexReader`), one sequence
+per document. Pointers are explicit, so an index may list any documents of a shared .bin in any order: a slice.
+"""
+
+import hashlib
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.errors import UserError
+
+MAGIC = b"MMIDIDX\0\0"
+VERSION = 1
+HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, documents + 1
+DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
+CODES = {np.dtype(name): code for code, name in DTYPES.items()}
+U16_BELOW = 65_500  # vocabulary size from which Megatron's own writer takes int32
+
+
+class IndexedDatasetError(UserError):
+    """A .bin/.idx pair that is not what it says. `check` names what failed."""
+
+    def __init__(self, path: Path, check: str, found: str) -> None:
+        super().__init__(f"{path}: {check} check failed, {found}; build this file again.")
+        self.check = check
+
+
+class Index(NamedTuple):
+    """What an .idx lists, in its order."""
+
+    dtype: np.dtype  # of the tokens in .bin
+    lengths: NDArray[np.int32]  # [documents], tokens
+    pointers: NDArray[np.int64]  # [documents], bytes from the start of .bin
+
+    @property
+    def tokens(self) -> int:
+        return int(self.lengths.sum(dtype=np.int64))
+
+
+def index_file(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.idx")
+
+
+def data_file(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.bin")
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """The dtype that Megatron's writer chooses for token ids below `vocab_size`."""
+    return np.dtype("<u2" if vocab_size < U16_BELOW else "<i4")
+
+
+def read_index(prefix: Path, whole: bool = True) -> Index:
+    """Map an .idx and check its structure against the .bin; no token is read.
+
+    Args:
+        prefix: path without suffix.
+        whole: the index must list the .bin from first to last byte, in order (a shard); False for a slice.
+
+    Raises:
+        IndexedDatasetError: a check failed: file, header, magic, version, dtype, size, documents, lengths or pointers.
+    """
+    path = index_file(prefix)
+    content = _mapped(path)
+    if len(content) < HEADER.size:
+        raise IndexedDatasetError(path, "header", f"the file has {len(content)} bytes, at least {HEADER.size} expected")
+    magic, version, code, count, ends = HEADER.unpack(content[: HEADER.size].tobytes())
+    if magic != MAGIC:
+        raise IndexedDatasetError(path, "magic", f"the file starts with {magic!r}, {MAGIC!r} expected")
+    if version != VERSION:
+        raise IndexedDatasetError(path, "version", f"found {version}, {VERSION} expected")
+    if code not in DTYPES:
+        raise IndexedDatasetError(path, "dtype", f"found code {code}, one of {sorted(DTYPES)} expected")
+    if len(content) != index_bytes(count):
+        raise IndexedDatasetError(
+            path, "size", f"{len(content)} bytes for {count} documents, {index_bytes(count)} expected"
+        )
+    first = HEADER.size
+    lengths = np.frombuffer(content, "<i4", count, first)
+    pointers = np.frombuffer(content, "<i8", count, first + 4 * count)
+    documents = np.frombuffer(content, "<i8", count + 1, first + 12 * count)
+    if ends != count + 1 or not np.array_equal(documents, np.arange(count + 1)):
+        raise IndexedDatasetError(path, "documents", "one sequence per document expected")
+    index = Index(np.dtype(DTYPES[code]), lengths, pointers)
+    _check_ranges(path, index, len(_mapped(data_file(prefix))), whole)
+    return index
+
+
+def index_bytes(documents: int) -> int:
+    """Size of an .idx: header, 20 bytes per document, and one more document boundary."""
+    return HEADER.size + 20 * documents + 8
+
+
+def read_tokens(prefix: Path, index: Index) -> NDArray[np.integer]:
+    """All tokens of PREFIX.bin, mapped: [tokens in .bin], `index.dtype`."""
+    return _mapped(data_file(prefix)).view(index.dtype)
+
+
+def read_document(tokens: NDArray[np.integer], index: Index, number: int) -> NDArray[np.integer]:
+    """Tokens of the document listed at `number`, separator included."""
+    start = int(index.pointers[number]) // index.dtype.itemsize
+    return tokens[start : start + int(index.lengths[number])]
+
+
+def write_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer], pointers: NDArray[np.integer]) -> None:
+    """Write PREFIX.idx that lists `lengths` (tokens) and `pointers` (bytes), one document each."""
+    count = len(lengths)
+    with index_file(prefix).open("wb") as stream:
+        stream.write(HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1))
+        stream.write(lengths.astype("<i4").data)
+        stream.write(pointers.astype("<i8").data)
+        stream.write(np.arange(count + 1, dtype="<i8").data)
+
+
+class ShardWriter:
+    """Streams documents into PREFIX.bin; on a clean exit writes PREFIX.idx. Memory: 8 bytes per document."""
+
+    def __init__(self, prefix: Path, dtype: np.dtype) -> None:
+        self.prefix, self.dtype = prefix, dtype
+        self._stream = data_file(prefix).open("wb")
+        self._lengths: list[NDArray[np.int64]] = []
+        self._hash = hashlib.sha256()
+
+    def append(self, tokens: NDArray[np.integer], lengths: NDArray[np.integer]) -> None:
+        """Add documents: `tokens` [sum of lengths] one after the other, `lengths` [documents]."""
+        content = tokens.astype(self.dtype).data
+        self._stream.write(content)  # not tofile: it hides errno, and with it a full disk
+        self._hash.update(content)
+        self._lengths.append(lengths.astype(np.int64))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[documents], tokens."""
+        return np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the .bin."""
+        return self._hash.hexdigest()
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+        if kind is None:
+            sizes = self.lengths * self.dtype.itemsize
+            write_index(self.prefix, self.dtype, self.lengths, np.cumsum(sizes) - sizes)
+
+
+def _check_ranges(path: Path, index: Index, data_bytes: int, whole: bool) -> None:
+    lengths, pointers, size = index.lengths, index.pointers, index.dtype.itemsize
+    if len(lengths) and lengths.min() < 1:
+        raise IndexedDatasetError(path, "lengths", f"document {int(lengths.argmin())} has {int(lengths.min())} tokens")
+    ends = pointers + lengths.astype(np.int64) * size
+    outside = (pointers < 0) | (pointers % size != 0) | (ends > data_bytes)
+    if outside.any():
+        number = int(outside.argmax())
+        where = f"document {number} lies at bytes {pointers[number]} to {ends[number]}"
+        raise IndexedDatasetError(path, "pointers", f"{where} of a .bin of {data_bytes} bytes")
+    starts = np.concatenate([[0], ends[:-1]])
+    if whole and (
+        not np.array_equal(pointers, starts[: len(pointers)]) or (ends[-1] if len(ends) else 0) != data_bytes
+    ):
+        raise IndexedDatasetError(
+            path, "size", f"its documents do not fill the .bin of {data_bytes} bytes from end to end"
+        )
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    try:
+        if path.stat().st_size == 0:
+            return np.zeros(0, np.uint8)
+        return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise IndexedDatasetError(path, "file", f"it cannot be read ({error.strerror})") from error

@@ -1,0 +1,53 @@
+"""gigatoken against Hugging Face tokenizers, and the separator behind every document."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from data_prep.encode import Encoder
+from recipes.errors import UserError
+
+
+@settings(max_examples=20)
+@given(texts=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), max_size=8))
+def test_ids_are_those_of_tokenizers_with_a_separator_each(encoder: Encoder, texts: list[str]) -> None:
+    tokens, lengths = encoder.encode(texts)
+    reference = Tokenizer.from_file(str(encoder.file))
+    expected = [[*reference.encode(text, add_special_tokens=False).ids, 8189] for text in texts]
+    assert lengths.tolist() == [len(ids) for ids in expected]
+    assert tokens.tolist() == [token for ids in expected for token in ids]
+
+
+def test_it_says_what_it_is(encoder: Encoder) -> None:
+    assert (encoder.vocab_size, encoder.separator_id, encoder.dtype.name) == (8192, 8189, "uint16")
+
+
+def test_an_unknown_separator_is_a_sentence(encoder: Encoder) -> None:
+    with pytest.raises(UserError, match=r"no token '</s>'.*tokenizer\.separator"):
+        _ = Encoder(encoder.folder, "</s>").separator_id
+
+
+def test_a_broken_tokenizer_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"expected a readable tokenizer\.json"):
+        _ = Encoder(tmp_path, "x").vocab_size
+    with pytest.raises(UserError, match=r"expected a readable tokenizer\.json"):
+        Encoder(tmp_path, "x").encode(["y"])
+
+
+def test_a_difference_names_the_document(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder.cross_check(["bir", "iki"], ["a:1", "a:2"])
+
+    def wrong(self: Encoder, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        tokens, lengths = encode(self, texts)
+        tokens[lengths[0]] += 1
+        return tokens, lengths
+
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", wrong)
+    with pytest.raises(UserError, match="disagree on the document at a:2"):
+        encoder.cross_check(["bir", "iki"], ["a:1", "a:2"])
