@@ -1,0 +1,133 @@
+"""Writing a Hugging Face model folder: weights tensor by tensor, config, tokenizer files.
+
+Names, shards and index are those of `save_pretrained`. A safetensors file is 8 bytes of header length, a JSON header,
+and the tensors' bytes (https://github.com/huggingface/safetensors, "Format").
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convert.checks import tensor_bytes
+from convert.hf_folder import DTYPES, INDEX, SINGLE
+from convert.mapping import Size
+from recipes.artifacts import read_json, write_json
+from recipes.errors import UserError
+from recipes.shape import Qwen3Shape
+
+SHARD_BYTES = 5_000_000_000  # save_pretrained's default
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+def write_weights(
+    folder: Path,
+    tensors: Iterable[tuple[str, Tensor]],
+    sizes: dict[str, Size],
+    dtype: torch.dtype,
+    limit: int = SHARD_BYTES,
+) -> None:
+    """Write model.safetensors, or shards of at most `limit` bytes with their index.
+
+    Args:
+        tensors: (name, tensor of `dtype`) in the order of `sizes`; consumed one at a time.
+    """
+    shards, source = _shards(sizes, dtype.itemsize, limit), iter(tensors)
+    names = (
+        [SINGLE]
+        if len(shards) == 1
+        else [f"model-{n:05}-of-{len(shards):05}.safetensors" for n in range(1, len(shards) + 1)]
+    )
+    for file, shard in zip(names, shards, strict=True):
+        _write_file(folder / file, source, {name: sizes[name] for name in shard}, dtype)
+    if len(shards) > 1:
+        total = sum(map(prod, sizes.values()))
+        where = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+        write_json(
+            folder / INDEX,
+            {
+                "metadata": {"total_parameters": total, "total_size": total * dtype.itemsize},
+                "weight_map": dict(sorted(where.items())),
+            },
+        )
+
+
+def _shards(sizes: dict[str, Size], item: int, limit: int) -> list[list[str]]:
+    """Tensor names per file, filled greedily in order, as huggingface_hub.split_torch_state_dict_into_shards does."""
+    shards: list[list[str]] = [[]]
+    used = 0
+    for name, size in sizes.items():
+        length = prod(size) * item
+        if shards[-1] and used + length > limit:
+            shards.append([])
+            used = 0
+        shards[-1].append(name)
+        used += length
+    return shards
+
+
+def _write_file(path: Path, source: Iterator[tuple[str, Tensor]], sizes: dict[str, Size], dtype: torch.dtype) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end, stated = 0, {each: name for name, each in DTYPES.items()}[dtype]
+    for name, size in sizes.items():
+        start, end = end, end + prod(size) * dtype.itemsize
+        header[name] = {"dtype": stated, "shape": list(size), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name in sizes:
+            found, tensor = next(source)
+            assert found == name and tensor.dtype == dtype
+            stream.write(tensor_bytes(tensor))
+
+
+def config_for(
+    shape: Qwen3Shape, base: dict[str, Any] | None, dtype: torch.dtype, tokens: dict[str, int]
+) -> dict[str, Any]:
+    """config.json: the base's own with the dtype of the weights, or a new one for a model without a base."""
+    name = {"torch_dtype": str(dtype).removeprefix("torch.")}
+    if base is not None:
+        return {**{key: value for key, value in base.items() if key != "dtype"}, **name}
+    fixed = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_dropout": 0.0, "use_cache": True}
+    return {**fixed, **shape.model_dump(), "use_sliding_window": False, **tokens, **name}
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the tokenizer's files byte by byte.
+
+    Raises:
+        UserError: there is no tokenizer in `source`.
+    """
+    if not (source / "tokenizer.json").is_file() and not (source / "vocab.json").is_file():
+        raise UserError(f"{source}: there is no tokenizer.json; give a folder with the model's tokenizer.")
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def special_tokens(tokenizer: Path) -> dict[str, int]:
+    """`eos_token_id` and the like, where the tokenizer's own files name such a token."""
+    stated = read_json(tokenizer / "tokenizer_config.json") if (tokenizer / "tokenizer_config.json").is_file() else {}
+    content = read_json(tokenizer / "tokenizer.json") if (tokenizer / "tokenizer.json").is_file() else {}
+    ids = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    tokens = {}
+    for role in ("bos", "eos", "pad"):
+        token = stated.get(f"{role}_token")
+        text = token.get("content") if isinstance(token, dict) else token
+        if text in ids:
+            tokens[f"{role}_token_id"] = ids[text]
+    return tokens

@@ -1,0 +1,126 @@
+"""Reading a NeMo checkpoint in one process, one tensor at a time, with torch alone.
+
+    <name>/weights/.metadata       pickled: for every key its size, its chunks, and where each chunk's bytes lie
+    <name>/weights/*.distcp        the chunks, each written by torch.save, one after the other
+    <name>/weights/common.pt       what is not sharded (iteration, content metadata)
+    <name>/weights/metadata.json   format and version; written last, so its absence means a half-written checkpoint
+    <name>-unfinished              NeMo's marker beside a checkpoint whose writing was interrupted
+
+A key of the layers holds all of them, stacked: [num_layers, ...]. Chunks cut it by layer and tensor-parallel rank, so
+every parallel layout reads the same. Sources: megatron/core/dist_checkpointing/strategies/torch.py (0.15.3),
+torch/distributed/checkpoint/filesystem.py.
+"""
+
+import io
+import json
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
+
+from convert.mapping import EMBEDDING, Slot
+from convert.safe_pickle import read_common, read_metadata
+from recipes.errors import UserError
+
+PREFIX = "module."  # nemo/lightning/megatron_parallel.py puts it before every key of the model
+BACKEND = "torch_dist"
+_MODEL = ("embedding.", "decoder.", "output_layer.")
+
+
+class NemoCheckpoint:
+    """The model tensors of a checkpoint, read on demand. Slots say which tensor is meant.
+
+    Raises:
+        UserError: no such checkpoint, half-written, in another format, damaged, or not a GPT model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.weights = folder / "weights" if (folder / "weights").is_dir() else folder
+        _refuse_incomplete(folder, self.weights)
+        self._metadata = read_metadata(self.weights / ".metadata")
+        stored = self._metadata.state_dict_metadata
+        self._tensors = {key: entry for key, entry in stored.items() if isinstance(entry, TensorStorageMetadata)}
+        if PREFIX + EMBEDDING.megatron not in self._tensors:
+            raise UserError(f"{folder}: expected NeMo's GPT model, but there is no {PREFIX}{EMBEDDING.megatron} in it.")
+
+    @property
+    def iteration(self) -> int | None:
+        """Optimizer steps behind these weights; None if the checkpoint does not say."""
+        step = read_common(self.weights / "common.pt").get("global_step")
+        return step if isinstance(step, int) else None
+
+    def model_keys(self) -> set[str]:
+        """Keys of the model's tensors without the prefix, as slots name them; no optimizer state."""
+        keys = {key.removeprefix(PREFIX) for key in self._tensors if key.startswith(PREFIX)}
+        return {key for key in keys if key.startswith(_MODEL)}
+
+    def size(self, slot: Slot) -> tuple[int, ...]:
+        """Size of the slot's whole tensor; for a layer with the layer axis first."""
+        return tuple(self._entry(slot)[1].size)
+
+    def dtype(self, slot: Slot) -> torch.dtype:
+        """dtype of the slot's tensor as stored."""
+        return self._entry(slot)[1].properties.dtype
+
+    def read(self, slot: Slot) -> Tensor:
+        """The slot's tensor (of its one layer), put together from its chunks.
+
+        Raises:
+            UserError: the tensor is absent, or its chunks do not cover it or cannot be read.
+        """
+        key, entry = self._entry(slot)
+        target = torch.empty(self.size(slot)[0 if slot.layer is None else 1 :], dtype=entry.properties.dtype)
+        missing = target.numel()
+        for chunk in entry.chunks:
+            if slot.layer is None:
+                part, box = self._chunk(key, chunk), _box(chunk)
+            elif chunk.offsets[0] <= slot.layer < chunk.offsets[0] + chunk.sizes[0]:
+                part, box = self._chunk(key, chunk)[slot.layer - chunk.offsets[0]], _box(chunk)[1:]
+            else:
+                continue
+            target[box] = part
+            missing -= part.numel()
+        if missing:
+            raise UserError(f"{self.folder}: {key} is incomplete, {missing:,} weights lack; use another checkpoint.")
+        return target
+
+    def _entry(self, slot: Slot) -> tuple[str, TensorStorageMetadata]:
+        for key in (PREFIX + name for name in slot.keys):
+            if key in self._tensors:
+                return key, self._tensors[key]
+        raise UserError(f"{self.folder}: it has no tensor {slot.keys[0]}, which the config asks for; give another one.")
+
+    def _chunk(self, key: str, chunk: ChunkStorageMetadata) -> Tensor:
+        try:
+            info = self._metadata.storage_data[MetadataIndex(key, chunk.offsets)]
+            # All files lie beside the metadata; taking the bare name keeps a forged path from leading elsewhere.
+            with (self.weights / Path(info.relative_path).name).open("rb") as stream:
+                stream.seek(info.offset)
+                tensor = torch.load(io.BytesIO(stream.read(info.length)), map_location="cpu", weights_only=True)
+        except (OSError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = type(error).__name__
+            raise UserError(f"{self.folder}: {key} cannot be read ({reason}); use another checkpoint.") from error
+        if not isinstance(tensor, Tensor) or tensor.shape != chunk.sizes:
+            raise UserError(f"{self.folder}: {key} is not of the size its metadata states; use another checkpoint.")
+        return tensor
+
+
+def _box(chunk: ChunkStorageMetadata) -> tuple[slice, ...]:
+    return tuple(slice(start, start + size) for start, size in zip(chunk.offsets, chunk.sizes, strict=True))
+
+
+def _refuse_incomplete(folder: Path, weights: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such checkpoint; give the folder that holds weights/.")
+    if folder.name.endswith("-unfinished") or folder.with_name(f"{folder.name}-unfinished").exists():
+        raise UserError(f"{folder}: writing this checkpoint was interrupted; use the one before it.")
+    try:
+        stated = json.loads((weights / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no readable weights/metadata.json; give a whole NeMo checkpoint.") from error
+    backend = stated.get("sharded_backend") if isinstance(stated, dict) else None
+    if backend != BACKEND:
+        raise UserError(f"{folder}: expected a checkpoint in {BACKEND} format, found {backend!r}.")

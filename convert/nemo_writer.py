@@ -1,0 +1,108 @@
+"""Writing a weights-only NeMo checkpoint (files: see `nemo_checkpoint`), one tensor at a time, with torch alone."""
+
+import json
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+
+from convert.mapping import LAYERS, Slot
+from convert.nemo_checkpoint import BACKEND, PREFIX
+
+_FORMAT = {
+    "sharded_backend": BACKEND,
+    "sharded_backend_version": 1,
+    "common_backend": "torch",
+    "common_backend_version": 1,
+}
+# NeMo reads this before it asks for tensors: layers are stacked, not one key per layer.
+_CONTENT = {"content_metadata": {"singleton_local_shards": False, "chained_optim_avoid_prefix": True}}
+# Linear modules ask for their FP8 state, with Transformer Engine attention and norms do too; a strict load fails where
+# the key is absent. None says that there is no state.
+_MODULES_WITH_STATE = (
+    "self_attention.core_attention",
+    "self_attention.linear_qkv",
+    "self_attention.linear_proj",
+    "self_attention.q_layernorm",
+    "self_attention.k_layernorm",
+    "mlp.linear_fc1",
+    "mlp.linear_fc2",
+)
+
+
+def write_checkpoint(
+    folder: Path, tensors: Iterable[tuple[Slot, Tensor]], layers: int, local_names: bool = False
+) -> None:
+    """Write `folder`/weights.
+
+    Args:
+        folder: an existing folder.
+        tensors: every slot of the model once with its Megatron-Core tensor; consumed one at a time.
+        layers: number of decoder layers.
+        local_names: name the norms as the local layer spec does, not as both specs load them.
+    """
+    weights = folder / "weights"
+    weights.mkdir()
+    with (weights / "__0_0.distcp").open("wb") as stream:
+        data = _DataFile(stream, "__0_0.distcp")
+        for slot, tensor in tensors:
+            key = PREFIX + slot.keys[-1 if local_names else 0]
+            if slot.layer is None:
+                data.add(key, tensor, tensor.shape, [0] * tensor.dim())
+            else:
+                data.add(key, tensor[None], [layers, *tensor.shape], [slot.layer] + [0] * tensor.dim())
+        for key in _state_keys(layers):
+            data.add_object(key, None)
+    (weights / ".metadata").write_bytes(pickle.dumps(Metadata(data.entries, storage_data=data.places)))
+    torch.save(_CONTENT, weights / "common.pt")
+    (weights / "metadata.json").write_text(json.dumps(_FORMAT), encoding="utf-8")
+
+
+@dataclass
+class _DataFile:
+    """One `.distcp` file while it grows, and what the metadata will say about it."""
+
+    stream: IO[bytes]
+    name: str
+    entries: dict[str, TensorStorageMetadata | BytesStorageMetadata] = field(default_factory=dict)
+    places: dict[MetadataIndex, _StorageInfo] = field(default_factory=dict)
+
+    def add(self, key: str, chunk: Tensor, size: Iterable[int], offsets: list[int]) -> None:
+        """Append a chunk of the tensor `key`, whose whole size is `size`."""
+        chunk = chunk.detach().clone(memory_format=torch.contiguous_format)  # torch.save writes a view's whole storage
+        if key not in self.entries:
+            self.entries[key] = TensorStorageMetadata(TensorProperties.create_from_tensor(chunk), torch.Size(size), [])
+        entry = self.entries[key]
+        assert isinstance(entry, TensorStorageMetadata)
+        entry.chunks.append(ChunkStorageMetadata(torch.Size(offsets), chunk.shape))
+        self._save(MetadataIndex(key, offsets), chunk)
+
+    def add_object(self, key: str, value: Any) -> None:
+        """Append a sharded object as Megatron-Core wraps it: in a list of one."""
+        self.entries[key] = BytesStorageMetadata()
+        self._save(MetadataIndex(key), [value])
+
+    def _save(self, index: MetadataIndex, value: Any) -> None:
+        start = self.stream.tell()
+        torch.save(value, self.stream)
+        self.places[index] = _StorageInfo(self.name, start, self.stream.tell() - start)
+
+
+def _state_keys(layers: int) -> Iterator[str]:
+    for layer in range(layers):
+        for module in _MODULES_WITH_STATE:
+            yield f"{PREFIX}{LAYERS}{module}._extra_state/shard_{layer}_{layers}"
+    yield f"{PREFIX}decoder.final_layernorm._extra_state/shard_0_1"

@@ -1,0 +1,97 @@
+"""Reading the pickles inside a `torch_dist` checkpoint without running what they say.
+
+`.metadata` is a pickled `torch.distributed.checkpoint.metadata.Metadata`, and whoever writes a checkpoint could put
+code into it. Only the classes that such a file needs are let in; every other name is refused.
+"""
+
+import io
+import pickle
+from pathlib import Path, PosixPath, PurePosixPath
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import filesystem, metadata, planner
+
+from recipes.errors import UserError
+
+
+class McoreMetadata(metadata.Metadata):
+    """Stands in for Megatron-Core's `MCoreMetadata`, so that Megatron-Core need not be imported."""
+
+
+class McoreSavePlan(planner.SavePlan):
+    """Stands in for Megatron-Core's `MCoreSavePlan`, which its metadata carries along."""
+
+
+_MEGATRON = "megatron.core.dist_checkpointing.strategies.torch"
+_CLASSES: tuple[type, ...] = (
+    metadata.Metadata,
+    metadata.MetadataIndex,
+    metadata.TensorStorageMetadata,
+    metadata.BytesStorageMetadata,
+    metadata.ChunkStorageMetadata,
+    metadata.TensorProperties,
+    metadata._MEM_FORMAT_ENCODING,
+    metadata.StorageMeta,
+    filesystem._StorageInfo,
+    filesystem._StoragePrefix,
+    planner.WriteItem,
+    planner.WriteItemType,
+    planner.BytesIOWriteData,
+    planner.TensorWriteData,
+    planner.SavePlan,
+)
+_ALLOWED: dict[tuple[str, str], Any] = {
+    **{(each.__module__, each.__name__): each for each in _CLASSES},
+    ("torch", "Size"): torch.Size,
+    ("torch.serialization", "_get_layout"): torch.serialization._get_layout,
+    ("pathlib", "PosixPath"): PosixPath,
+    ("pathlib", "PurePosixPath"): PurePosixPath,
+    (_MEGATRON, "MCoreMetadata"): McoreMetadata,
+    (_MEGATRON, "MCoreSavePlan"): McoreSavePlan,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}") from None
+
+
+def read_metadata(path: Path) -> metadata.Metadata:
+    """The metadata of a distributed checkpoint.
+
+    Raises:
+        UserError: absent, cut off, or it holds anything but checkpoint metadata.
+    """
+    return _restricted(path, metadata.Metadata, lambda: _Unpickler(io.BytesIO(path.read_bytes())).load())
+
+
+def read_common(path: Path) -> dict[str, Any]:
+    """The unsharded state of a checkpoint (`common.pt`), through torch's own restricted unpickler.
+
+    Raises:
+        UserError: absent, cut off, or it names a class outside torch's allow-list.
+    """
+    return _restricted(path, dict, lambda: torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _restricted(path: Path, kind: type, load: Any) -> Any:
+    try:
+        loaded = load()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the file does not exist; the checkpoint is incomplete, use another one.") from error
+    except pickle.UnpicklingError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: refused, it is not plain checkpoint metadata ({reason}); use a checkpoint you trust."
+        ) from error
+    except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: the file is damaged ({type(error).__name__}); use another checkpoint.") from error
+    if not isinstance(loaded, kind):
+        raise UserError(f"{path}: expected {kind.__name__}, found {type(loaded).__name__}; use another checkpoint.")
+    return loaded

@@ -1,0 +1,40 @@
+"""Where a conversion writes to, and whether the model is the expected one."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from recipes.artifacts import atomic_folder
+from recipes.errors import UserError
+from recipes.shape import Qwen3Shape
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, source: Path, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block succeeds.
+
+    Raises:
+        UserError: `out` is a file, is occupied (unless `replace`) or holds the source; or the disk is full.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not replace):
+        raise UserError(f"{out}: the target is not empty; remove it or give another one.")
+    if source.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"{out}: the target holds the source {source}; give another one.")
+    with atomic_folder(out) as folder:
+        yield folder
+
+
+def refuse_other_shape(place: Path, found: Qwen3Shape, expected: Qwen3Shape | None) -> None:
+    """Compare two shapes field by field.
+
+    Raises:
+        UserError: the first field that differs.
+    """
+    if expected is None:
+        return
+    for field, value in expected.model_dump().items():
+        other = getattr(found, field)
+        if field != "initializer_range" and other != value:  # says how random weights began, which no longer matters
+            raise UserError(
+                f"{place}: {field} is {other!r}, the recipe's model.shape says {value!r}; make them the same."
+            )
