@@ -1,0 +1,1 @@
+"""Run a recipe: here, under torchrun, on Slurm. Nothing imports this package."""

@@ -1,0 +1,55 @@
+"""Train one phase in this process, as one of its ranks."""
+
+import os
+from collections.abc import Callable
+
+import fiddle
+
+from recipes.blend import load_blend
+from recipes.checkpoints import find_start, remove_leftovers
+from recipes.cluster import Cluster
+from recipes.engine.build import pretraining
+from recipes.engine.platform import has_cuda
+from recipes.engine.progress import PhaseNumbers, Progress
+from recipes.errors import UserError
+from recipes.layout import RunFolder
+from recipes.schema import Recipe
+
+
+def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, say: Callable[[str], None]) -> None:
+    """Train phase `number` from where it stands to its end. `recipes.engine.platform.prepare` must have run.
+
+    Args:
+        say: prints a line for people; called on rank 0 only.
+
+    Raises:
+        UserError: the cluster has GPUs and this process sees none; or what `find_start` and the data module refuse.
+    """
+    if cluster.gpus_per_node and not has_cuda():
+        raise UserError(f"cluster {cluster.name} has GPUs, but CUDA finds none here; check the job's GPUs and driver.")
+    blend = load_blend(run, number)
+    start = find_start(recipe, run, number)
+    if os.environ["RANK"] == "0":
+        remove_leftovers(run.checkpoints(number))
+    job = fiddle.build(pretraining(recipe, number, run, blend, start))
+    trainer = job.keywords["trainer"]
+    trainer.strategy.phase, trainer.strategy.seed = number, recipe.seed
+    # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
+    every = trainer.log_every_n_steps
+    trainer.callbacks.insert(0, Progress(_numbers(recipe, cluster, number), run.metrics, say, every))
+    job()
+
+
+def _numbers(recipe: Recipe, cluster: Cluster, number: int) -> PhaseNumbers:
+    phase = recipe.phase(number)
+    earlier = recipe.phases[: number - 1]
+    ranks = int(os.environ["WORLD_SIZE"])
+    return PhaseNumbers(
+        phase=number,
+        name=phase.name,
+        iterations=phase.iterations,
+        tokens_per_iteration=phase.tokens_per_iteration,
+        tokens_before=sum(one.iterations * one.tokens_per_iteration for one in earlier),
+        flops_per_token=recipe.model.shape.flops_per_token(phase.sequence_length),
+        peak_flops=ranks * cluster.accelerator.peak_bf16_tflops * 1e12 if cluster.accelerator else None,
+    )
