@@ -1,0 +1,164 @@
+"""The `cpt` command. Bodies live beside what they do; heavy imports happen inside the command that needs them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_prep.commands import app as data_app
+from recipes.errors import UserError
+from recipes.layout import RunFolder
+from recipes.load import load_cluster, load_recipe, phase_number
+from recipes.terminal import console, print_json, run_command
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Continual pre-training of Qwen3: data, training, conversion, evaluation.",
+)
+convert_app = typer.Typer(no_args_is_help=True, help="Hugging Face <-> NeMo checkpoints.")
+app.add_typer(data_app, name="data")
+app.add_typer(convert_app, name="convert")
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (qwen3_tiny, …) or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field: phases.2.token_budget=1e6")
+]
+Run = Annotated[Path | None, typer.Option("--run", metavar="FOLDER", help="The run folder; runs/RECIPE by default.")]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_command(app)
+
+
+@app.command()
+def plan(
+    recipe: RecipeName,
+    cluster: Annotated[str | None, typer.Option(help="A shipped cluster (local, mn5) or a YAML file.")] = None,
+    run: Run = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Print phases, tokens, iterations, epochs per source, schedule and batch identity; refuse what cannot be."""
+    from data_prep.shards import shard_sizes
+    from recipes.plan import expected_sizes, limited_sizes, make_plan
+    from recipes.plan_view import show_plan
+
+    loaded = load_recipe(recipe, overrides or [])
+    on = load_cluster(cluster) if cluster else None
+    sizes = limited_sizes(loaded, shard_sizes(_folder(run, loaded.name))) or expected_sizes(loaded)
+    if not sizes:
+        raise UserError(f"recipe {loaded.name}: give `expected_tokens`, or build its shards first with `cpt data mix`.")
+    planned = make_plan(loaded, sizes, on)
+    if as_json:
+        print_json(planned.model_dump(mode="json"))
+    else:
+        show_plan(console(), loaded, planned, sizes, on)
+
+
+@app.command()
+def quickstart(
+    corpus: Annotated[Path | None, typer.Option(help="A corpus file; the bundled sample by default.")] = None,
+    run: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything goes.")] = Path("runs/quickstart"),
+    overrides: Overrides = None,
+) -> None:
+    """The whole path on this machine: data, a tiny base, four phases, exports, evaluation, report."""
+    from launch.quickstart import quickstart as whole_path
+
+    whole_path(corpus, run, overrides or [])
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    run: Run = None,
+    cluster: Annotated[str, typer.Option(help="A shipped cluster or a YAML file.")] = "local",
+    phases: Annotated[str | None, typer.Option(help="Numbers or names, with commas; all by default.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train phases of a recipe on this machine, from where the run folder left off."""
+    from launch.train import train as train_here
+
+    loaded = load_recipe(recipe, overrides or [])
+    chosen = [phase_number(loaded, name) for name in phases.split(",")] if phases else range(1, len(loaded.phases) + 1)
+    train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), list(chosen))
+
+
+@convert_app.command("import")
+def convert_import(
+    hf_dir: Annotated[Path, typer.Argument(help="Folder of a Hugging Face Qwen3 model.")],
+    out: Annotated[Path, typer.Argument(help="The NeMo checkpoint to write; for training, RUN/base_checkpoint.")],
+    recipe: Annotated[str | None, typer.Option(help="Refuse a model of another shape than this recipe's.")] = None,
+) -> None:
+    """Hugging Face folder -> NeMo checkpoint, written whole, read back and compared."""
+    from convert import commands
+
+    shape = load_recipe(recipe).model.shape if recipe else None
+    typer.echo(commands.summary(commands.convert_import(hf_dir, out, shape), out))
+
+
+@convert_app.command("export")
+def convert_export(
+    checkpoint: Annotated[Path, typer.Argument(help="A NeMo checkpoint, e.g. RUN/training/phase_1/iteration_0000064.")],
+    out: Annotated[Path, typer.Argument(help="The Hugging Face folder to write.")],
+    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The base model: config and tokenizer.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Without a base: shape and tokenizer of this recipe.")] = None,
+) -> None:
+    """NeMo checkpoint -> Hugging Face folder, written whole, read back and compared."""
+    from convert import commands
+    from data_prep.bundled import tokenizer_folder
+
+    shape = tokenizer = None
+    if recipe and not base:
+        loaded = load_recipe(recipe)
+        shape, tokenizer = loaded.model.shape, tokenizer_folder(loaded.tokenizer.path, out.parent / "tokenizer")
+    typer.echo(commands.summary(commands.convert_export(checkpoint, out, base, shape, tokenizer), out))
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeName,
+    models: Annotated[
+        list[str], typer.Argument(metavar="NAME=FOLDER...", help="Hugging Face folders, the base first.")
+    ],
+    run: Run = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Perplexity and bits per byte on the run's held-out text, per source and domain."""
+    from evaluation.commands import evaluate as score
+    from launch.results_view import results_table
+
+    loaded = load_recipe(recipe, overrides or [])
+    folder = _folder(run, loaded.name)
+    named = dict(_name_and_folder(text) for text in models)
+    results = score(named, folder.heldout, loaded, folder.report)
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    else:
+        console().print(results_table(results, None))
+
+
+@app.command()
+def report(recipe: RecipeName, run: Run = None, overrides: Overrides = None) -> None:
+    """Write report.html, .md and .json from the results of `cpt evaluate`, compared with the one named `base`."""
+    from evaluation.commands import report as write
+
+    loaded = load_recipe(recipe, overrides or [])
+    typer.echo(write(loaded, _folder(run, loaded.name)))
+
+
+def _name_and_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not equals or not name or not folder:
+        raise UserError(f"model {text!r}: expected NAME=FOLDER, for example base=models/Qwen3-4B.")
+    return name, Path(folder)
+
+
+def _folder(run: Path | None, name: str) -> RunFolder:
+    return RunFolder(run or Path("runs") / name)
+
+
+if __name__ == "__main__":
+    main()
