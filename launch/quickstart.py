@@ -99,12 +99,14 @@ def _export(recipe: Recipe, run: RunFolder, phase: int) -> None:
         return
     from convert.commands import summary
     from convert.export_hf import Surroundings, export_hf, from_base
+    from launch.card import model_card
 
     if recipe.model.init == "hf":
         surroundings = from_base(Path(str(recipe.model.base)))
     else:
         surroundings = Surroundings(recipe.model.shape, tokenizer_folder(recipe.tokenizer.path, run.root / "tokenizer"))
-    manifest = export_hf(checkpoint, out, surroundings, replace=True, inputs=inputs)
+    card = model_card(recipe, run, phase)
+    manifest = export_hf(checkpoint, out, surroundings, card=card, replace=True, inputs=inputs)
     console().print(summary(manifest, out), highlight=False)
 
 

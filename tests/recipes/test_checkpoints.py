@@ -62,5 +62,7 @@ def test_missing_predecessor_and_missing_base_are_said(run: RunFolder, tmp_path:
     with pytest.raises(UserError, match=r"phase 1 is not finished in .*; train it before phase 2\.$"):
         find_start(load_recipe(path), run, 2)
     recipe = load_recipe(path, ["model.init=hf", "model.base=models/base"])
-    with pytest.raises(UserError, match=r"base_checkpoint: there is no base checkpoint; import models/base with .cpt convert import"):
+    with pytest.raises(
+        UserError, match=r"base_checkpoint: there is no base checkpoint; import models/base with .cpt convert import"
+    ):
         find_start(recipe, run, 1)
