@@ -19,8 +19,8 @@ _DIGEST_NAME = b"heldout"  # BLAKE2 personalisation: another name would choose o
 
 def clean(text: str) -> str:
     """Unicode NFC, one kind of newline, no control characters, no blank space at either end."""
-    text = unicodedata.normalize("NFC", text)
-    return _CONTROL.sub("", _NEWLINE.sub("\n", text)).strip()
+    visible = _CONTROL.sub("", _NEWLINE.sub("\n", text))
+    return unicodedata.normalize("NFC", visible).strip()
 
 
 def content_digest(text: str) -> int:

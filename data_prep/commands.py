@@ -1,5 +1,6 @@
 """The commands of the data side: `cpt data mix`, and `python data_prep/build_mixture.py`, which is the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from recipes.terminal import console, print_json
 
 if TYPE_CHECKING:
     from data_prep.phase_folder import PhaseTable
+
+NOTABLE = 0.02  # of a phase: a share that is missed by more is said
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Corpus -> shards -> phase mixtures.")
 
@@ -43,7 +46,7 @@ def mix(
     from data_prep.mixture import build  # numpy: not for `cpt --help`
 
     loaded = load_recipe(recipe, overrides or [])
-    phases = [phase_number(loaded, phase)] if phase else None
+    phases = None if phase is None else [phase_number(loaded, phase)]
     folder = RunFolder(run or Path("runs") / loaded.name)
     errors = Console(stderr=True)
     with progress_bars(errors) as progress:
@@ -51,14 +54,23 @@ def mix(
     if as_json:
         print_json([table.model_dump(mode="json") for table in tables])
         return
-    for table in tables:
-        show_phase(console(), folder, table)
+    show_tables(console(), folder, tables)
 
 
 def progress_bars(terminal: Console) -> Progress:
     """Bars with rate and time left, on a terminal only."""
     columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     return Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True)
+
+
+def show_tables(terminal: Console, folder: RunFolder, tables: "Sequence[PhaseTable]") -> None:
+    """Print what the corpus lost to cleaning, and every phase."""
+    from data_prep.shards import dropped_lines, shard_receipts
+
+    for line in dropped_lines(shard_receipts(folder)):
+        terminal.print(line, highlight=False, markup=False, soft_wrap=True)
+    for table in tables:
+        show_phase(terminal, folder, table)
 
 
 def show_phase(terminal: Console, folder: RunFolder, phase: "PhaseTable") -> None:
@@ -80,3 +92,11 @@ def show_phase(terminal: Console, folder: RunFolder, phase: "PhaseTable") -> Non
         epochs = (f"{row.epochs:.3f}", f"{row.epochs_so_far:.3f}")
         table.add_row(row.source, row.domain, f"{row.documents:,}", f"{row.tokens:,}", *shares, *epochs)
     terminal.print(table)
+    for row in phase.sources:
+        if abs(row.share_reached - row.share_asked) > NOTABLE:
+            terminal.print(
+                f"[yellow]{row.source}: asked {row.share_asked:.1%}, reached {row.share_reached:.1%}: documents are "
+                f"too long for what the phase takes of each source; shorten them or give the phase more tokens[/]",
+                highlight=False,
+                soft_wrap=True,
+            )

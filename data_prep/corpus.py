@@ -67,7 +67,12 @@ def source_files(corpus_file: Path, source: Source) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in source.files:
-        matches = [path for path in _matches(corpus_file.parent, pattern) if path.is_file()]
+        try:
+            matches = [path for path in _matches(corpus_file.parent, pattern) if path.is_file()]
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"corpus file {corpus_file}, source {source.name}: {pattern!r} cannot be found ({error}); mend `files`."
+            ) from error
         if not matches:
             raise UserError(
                 f"corpus file {corpus_file}, source {source.name}: there is no file {pattern!r}; mend `files`."

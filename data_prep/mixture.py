@@ -11,7 +11,7 @@ from data_prep.corpus import load_corpus
 from data_prep.encode import Encoder
 from data_prep.indexed import Index, read_index
 from data_prep.phase_folder import Job, PhaseTable, finished_phase, write_phase
-from data_prep.shards import build_shards, sizes_of
+from data_prep.shards import build_shards, dropped_lines, sizes_of
 from data_prep.slices import Slice, Stream, cut_phase
 from data_prep.source_shard import PREFIX
 from recipes.artifacts import digest, read_json, write_json
@@ -37,6 +37,7 @@ def build(
     encoder = Encoder(tokenizer_folder(recipe.tokenizer.path, run.root / "tokenizer"), recipe.tokenizer.separator)
     receipts = build_shards(corpus_file, encoder, run, progress or Progress(disable=True))
     _check_vocabulary(recipe, receipts[0])
+    _check_sources(recipe, receipts)
     indices = {
         receipt["source"]: read_index(run.shards / receipt["source"] / PREFIX)
         for receipt in receipts
@@ -53,6 +54,7 @@ def build(
     if len(tables) < len(wanted):
         for cut in _curriculum(job, streams, max(wanted)):
             if cut.phase.number in wanted and cut.phase.number not in tables:
+                _refuse_trained(run, cut.phase.number)
                 tables[cut.phase.number] = write_phase(job, cut.phase, cut.slices, indices, cut.given)
     _write_plan(job)
     return [tables[number] for number in wanted]
@@ -88,12 +90,29 @@ def _curriculum(job: Job, streams: dict[str, Stream], last: int) -> Iterator[Cut
         yield CutPhase(phase, slices, dict(given))
 
 
+def _refuse_trained(run: RunFolder, number: int) -> None:
+    """A phase that training was started with stays as it is."""
+    if run.lock.is_file() and str(number) in read_json(run.lock)["data"]:
+        raise UserError(
+            f"{run.phase(number)}: this run was trained on another mixture of it; choose another --run folder."
+        )
+
+
 def _check_mixtures(recipe: Recipe, corpus_file: Path) -> None:
     """Names that the corpus does not have are refused before anything is tokenized."""
     sizes = [SourceSize(source.name, source.domain, 1) for source in load_corpus(corpus_file).sources]
     source_limits(recipe, sizes)
     for number in range(1, len(recipe.phases) + 1):
         source_shares(recipe, number, sizes)
+
+
+def _check_sources(recipe: Recipe, receipts: list[dict[str, Any]]) -> None:
+    """A source that a mixture names must have kept something."""
+    for receipt in receipts:
+        named = any({receipt["source"], receipt["domain"]} & phase.mixture.keys() for phase in recipe.phases)
+        if named and not receipt["documents"]:
+            lost = "; ".join(dropped_lines([receipt])) or f"{receipt['source']}: its files are empty"
+            raise UserError(f"no document of a source is left to train on ({lost}); mend its files or its text_field.")
 
 
 def _check_vocabulary(recipe: Recipe, receipt: dict[str, Any]) -> None:

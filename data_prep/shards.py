@@ -49,8 +49,9 @@ def build_shards(corpus_file: Path, encoder: Encoder, run: RunFolder, progress: 
         before = digest(inputs)
         folder = run.shards / source.name
         receipt = matching_receipt(folder / RECEIPT, inputs)
-        if receipt and _is_complete(run, receipt):
-            seen.update(np.load(folder / DIGESTS).tolist())
+        digests = _digests(run, receipt) if receipt else None
+        if receipt and digests is not None:
+            seen.update(digests)
         else:
             receipt = _build_source(corpus, source, files[source.name], inputs, encoder, run, seen, progress)
         receipts.append(receipt)
@@ -64,10 +65,7 @@ def build_shards(corpus_file: Path, encoder: Encoder, run: RunFolder, progress: 
 
 def shard_sizes(run: RunFolder) -> list[SourceSize]:
     """What the shards of a run hold, in the order of its corpus file; empty before they are all built."""
-    path = run.heldout / RECEIPT
-    if not path.is_file():
-        return []
-    return sizes_of([read_json(run.shards / name / RECEIPT) for name in read_json(path)["sources"]])
+    return sizes_of(shard_receipts(run))
 
 
 def sizes_of(receipts: list[Receipt]) -> list[SourceSize]:
@@ -100,9 +98,17 @@ def _digest_of(path: Path) -> str:
         ) from error
 
 
-def _is_complete(run: RunFolder, receipt: Receipt) -> bool:
-    shard = [run.shards / receipt["source"] / name for name in (*receipt["files"], DIGESTS)]
-    return all(path.is_file() for path in [*shard, *(run.heldout / name for name in receipt["heldout"]["files"])])
+def _digests(run: RunFolder, receipt: Receipt) -> list[int] | None:
+    """The content digests of a source whose files are whole, else None. The .bin is judged by its size."""
+    folder = run.shards / receipt["source"]
+    heldout = {run.heldout / name: sha for name, sha in receipt["heldout"]["files"].items()}
+    try:
+        sizes = {name: (folder / name).stat().st_size for name in receipt["files"]}
+        whole = sizes.get("documents.bin", 0) == receipt["bytes"]
+        whole &= all(file_digest(path) == sha for path, sha in heldout.items())
+        return list(np.load(folder / DIGESTS).tolist()) if whole else None
+    except (OSError, ValueError):
+        return None
 
 
 def _build_source(
@@ -115,6 +121,11 @@ def _build_source(
     seen: set[int],
     progress: Progress,
 ) -> Receipt:
+    if run.lock.is_file() and matching_receipt(run.shards / source.name / RECEIPT, inputs) is None:
+        raise UserError(
+            f"{run.root}: this run was trained on other shards of {source.name}; choose another --run folder for this "
+            f"corpus and tokenizer."
+        )
     task = progress.add_task(f"tokenizing {source.name}", total=sum(path.stat().st_size for path in files))
     with atomic_folder(run.shards / source.name) as folder:
         account = write_source(
@@ -148,6 +159,19 @@ def _finish_heldout(corpus: Corpus, run: RunFolder, receipts: list[Receipt]) -> 
     content = {"corpus": corpus.name, "heldout_fraction": corpus.heldout_fraction, "sources": sources}
     if not (run.heldout / RECEIPT).is_file() or read_json(run.heldout / RECEIPT) != content:
         write_json(run.heldout / RECEIPT, content)
+
+
+def dropped_lines(receipts: list[Receipt]) -> list[str]:
+    """One line per source that lost documents: how many, why, and where the first of them was."""
+    return [f"{receipt['source']}: dropped {_dropped([receipt])}" for receipt in receipts if receipt["dropped"]]
+
+
+def shard_receipts(run: RunFolder) -> list[Receipt]:
+    """The receipts of a run in the order of its corpus file; empty before its shards are all built."""
+    path = run.heldout / RECEIPT
+    if not path.is_file():
+        return []
+    return [read_json(run.shards / name / RECEIPT) for name in read_json(path)["sources"]]
 
 
 def _dropped(receipts: list[Receipt]) -> str:

@@ -47,7 +47,8 @@ def plan(
 
     loaded = load_recipe(recipe, overrides or [])
     on = load_cluster(cluster) if cluster else None
-    sizes = limited_sizes(loaded, shard_sizes(_folder(run, loaded.name))) or expected_sizes(loaded)
+    found = shard_sizes(_folder(run, loaded.name))
+    sizes = limited_sizes(loaded, found) if found else expected_sizes(loaded)
     if not sizes:
         raise UserError(f"recipe {loaded.name}: give `expected_tokens`, or build its shards first with `cpt data mix`.")
     planned = make_plan(loaded, sizes, on)
@@ -60,13 +61,20 @@ def plan(
 @app.command()
 def quickstart(
     corpus: Annotated[Path | None, typer.Option(help="A corpus file; the bundled sample by default.")] = None,
-    run: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything goes.")] = Path("runs/quickstart"),
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where everything goes; runs/quickstart by default, runs/quickstart_CORPUS for a corpus.",
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """The whole path on this machine: data, a tiny base, four phases, exports, evaluation, report."""
     from launch.quickstart import quickstart as whole_path
 
-    whole_path(corpus, run, overrides or [])
+    default = Path("runs", f"quickstart_{corpus.stem}" if corpus else "quickstart")
+    whole_path(corpus, run or default, overrides or [])
 
 
 @app.command()
@@ -132,7 +140,10 @@ def evaluate(
 
     loaded = load_recipe(recipe, overrides or [])
     folder = _folder(run, loaded.name)
-    named = dict(_name_and_folder(text) for text in models)
+    pairs = [_name_and_folder(text) for text in models]
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise UserError(f"models {' '.join(models)}: every model needs a name of its own.")
     results = score(named, folder.heldout, loaded, folder.report)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])

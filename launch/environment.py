@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from recipes.errors import UserError
 
 _FIRST_PORT, _PORTS = 20_000, 10_000  # below the ephemeral range of Linux
+_PORTS_OF_A_JOB = 16  # one per phase
 
 
 def rank_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -38,7 +39,7 @@ def _from_slurm(environment: Mapping[str, str]) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": _ranks_per_node(environment),
         "GROUP_RANK": environment["SLURM_NODEID"],
         "MASTER_ADDR": first_host(hosts),
-        "MASTER_PORT": str(_FIRST_PORT + int(environment["SLURM_JOB_ID"]) % _PORTS),
+        "MASTER_PORT": str(_FIRST_PORT + int(environment["SLURM_JOB_ID"]) * _PORTS_OF_A_JOB % _PORTS),
     }
 
 

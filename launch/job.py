@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launch.allocation import Allocation, as_allocated
 from launch.container import contained, python_inside
+from launch.lock import one_at_a_time
 from launch.preflight import preflight
 from launch.srun import run_ranks, srun
 from recipes.cluster import BatchIdentity, Cluster, Container
@@ -49,7 +50,8 @@ def run_job(arguments: argparse.Namespace) -> int:
     cluster = as_allocated(stated, allocation)
     names = arguments.phases.split(",") if arguments.phases else [phase.name for phase in recipe.phases]
     phases = sorted(phase_number(recipe, name) for name in names)
-    identities = preflight(recipe, cluster, RunFolder(arguments.run.absolute()), phases)
+    run = RunFolder(arguments.run.absolute())
+    identities = preflight(recipe, cluster, run, phases)
     if cluster != stated:
         print(
             f"cluster {stated.name}: {Allocation.stated_by(stated)} in its file, {allocation} in this job, which count."
@@ -57,7 +59,8 @@ def run_job(arguments: argparse.Namespace) -> int:
     print(*map(_line, phases, identities), sep="\n", flush=True)
     signal.signal(signal.SIGUSR1, _requeue)
     command = rank_command(cluster.container, arguments, phases)
-    return run_ranks(srun(allocation, command), os.environ | rank_settings(cluster, allocation))
+    with one_at_a_time(run):
+        return run_ranks(srun(allocation, command), os.environ | rank_settings(cluster, allocation))
 
 
 def rank_command(container: Container, arguments: argparse.Namespace, phases: Sequence[int]) -> list[str]:
@@ -72,8 +75,10 @@ def rank_command(container: Container, arguments: argparse.Namespace, phases: Se
 
 def rank_settings(cluster: Cluster, allocation: Allocation) -> dict[str, str]:
     """Environment variables of every rank beside those of the batch script; the cluster file's word is last."""
+    # A container mounts the home folder: packages of the user there would win over the image's.
+    settings = {"OMP_NUM_THREADS": str(allocation.cpus_per_rank or 1), "PYTHONNOUSERSITE": "1"}
     offline = {"HF_HUB_OFFLINE": "1"} if cluster.offline else {}
-    return {"OMP_NUM_THREADS": str(allocation.cpus_per_rank or 1)} | offline | cluster.environment
+    return settings | offline | cluster.environment
 
 
 def _line(number: int, batch: BatchIdentity) -> str:

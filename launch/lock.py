@@ -1,42 +1,83 @@
 """The run lock: what a run was started with. A restart with anything else is refused, with the first difference."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from recipes.artifacts import read_json, write_json
+from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
-KEY_PACKAGES = ("torch", "nemo-toolkit", "megatron-core", "transformers", "numpy")
+PACKAGES = ("torch", "nemo-toolkit", "megatron-core", "transformers", "numpy")
+# The base is known by its digest, wherever it lies. The layout changes sums by rounding only; the rest, no step at all.
+LAYOUT = {"micro_batch_size", "tensor_parallel", "pipeline_parallel", "context_parallel"}
+NOT_IN_THE_WEIGHTS: dict[str, Any] = {
+    "model": {"base"},
+    "phases": {"__all__": LAYOUT},
+    "checkpoint": True,
+    "evaluation": True,
+    "expected_tokens": True,
+}
+BARE = Container()
 
 
-def hold_lock(run: RunFolder, recipe: Recipe, phases: Sequence[int]) -> None:
+def hold_lock(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container = BARE) -> None:
     """Compare this start with `run.lock.json`, or write it at the first start; phases not seen before are added.
 
     Raises:
-        UserError: the recipe, the data of a phase, the base checkpoint or a key package is not what the run began with.
+        UserError: the recipe, the data of a phase, the base checkpoint or the software is not what the run began with.
     """
-    path = run.root / "run.lock.json"
-    now = _state(run, recipe, phases)
-    if path.is_file():
-        before = read_json(path)
+    path = run.lock
+    now = _state(run, recipe, phases, container)
+    before = read_json(path) if path.is_file() else None
+    if before:
         now["data"] = {**before.get("data", {}), **now["data"]}
         _refuse_difference(path, before, now)
-    write_json(path, now)
+    if now != before:
+        write_json(path, now)
 
 
-def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int]) -> dict[str, Any]:
+@contextlib.contextmanager
+def one_at_a_time(run: RunFolder) -> Iterator[None]:
+    """Refuse a second launcher on the same run: it would clean up what the first is writing.
+
+    Held by the launching process and given back by the kernel however that ends; where the file system has no locks,
+    nothing is refused.
+
+    Raises:
+        UserError: another launcher holds the run.
+    """
+    run.training.mkdir(parents=True, exist_ok=True)
+    with (run.training / ".launcher").open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{run.root}: this run is being trained by another process; wait for its end.") from error
+        except OSError:
+            pass
+        yield
+
+
+def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container) -> dict[str, Any]:
     data = {str(number): read_json(run.phase(number) / "blend.json").get("digest") for number in phases}
     manifest = run.base_checkpoint / "conversion.json"
     return {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS),
         "data": data,
         "base": read_json(manifest).get("digest") if manifest.is_file() else None,
-        "packages": {name: _version(name) for name in KEY_PACKAGES},
+        "software": _image(Path(container.image)) if container.image else {name: _version(name) for name in PACKAGES},
     }
+
+
+def _image(path: Path) -> dict[str, Any]:
+    """A container image by size and time: a digest of its gigabytes would take minutes."""
+    stat = path.stat()
+    return {"image": path.name, "bytes": stat.st_size, "modified": int(stat.st_mtime)}
 
 
 def _refuse_difference(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ def preflight(recipe: Recipe, cluster: Cluster, run: RunFolder, phases: Sequence
     """
     _check_image(cluster.container)
     unfinished_phases(recipe, run, phases, cluster.world_size)
-    hold_lock(run, recipe, phases)
+    hold_lock(run, recipe, phases, cluster.container)
     return [batch_identity(recipe.phase(number), cluster.world_size) for number in phases]
 
 

@@ -59,15 +59,29 @@ def quickstart(corpus: Path | None, folder: Path, overrides: Sequence[str] = ())
 
 
 def _mix(recipe: Recipe, corpus: Path | None, run: RunFolder, show: bool = False) -> None:
-    from data_prep.commands import progress_bars, show_phase
+    from data_prep.commands import progress_bars, show_tables
     from data_prep.corpus import SAMPLE
     from data_prep.mixture import build
 
     terminal = console()
     with progress_bars(terminal) as progress:
         tables = build(recipe, corpus or SAMPLE, run, None, progress)
-    for table in tables if show else []:
-        show_phase(terminal, run, table)
+    _check_heldout(recipe, run)
+    if show:
+        show_tables(terminal, run, tables)
+
+
+def _check_heldout(recipe: Recipe, run: RunFolder) -> None:
+    """Every domain must have held-out text, or the end of the way has nothing to say about it."""
+    documents: dict[str, int] = {}
+    for source in read_json(run.heldout / "receipt.json")["sources"].values():
+        documents[source["domain"]] = documents.get(source["domain"], 0) + source["documents"]
+    for domain, count in documents.items():
+        if not count:
+            raise UserError(
+                f"recipe {recipe.name}: no document of domain {domain} is held out, so it cannot be evaluated; raise "
+                f"heldout_fraction in the corpus file, or give the domain more documents."
+            )
 
 
 def _train(recipe: str, overrides: Sequence[str], run: RunFolder, phases: Sequence[int]) -> None:

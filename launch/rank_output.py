@@ -36,8 +36,9 @@ class RankOutput:
             action()
             return 0
         except UserError as error:
+            print(f"error: {error}")
             if rank == "0":
-                self.say(f"error: {error}")
+                os.write(self.terminal, f"error: {error}\n".encode())
             return 2
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()

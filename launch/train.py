@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from launch.environment import die_with_parent, free_port
-from launch.lock import hold_lock
+from launch.lock import hold_lock, one_at_a_time
 from launch.readiness import unfinished_phases
 from recipes.cluster import Cluster
 from recipes.errors import UserError
@@ -27,15 +27,18 @@ def train(recipe: str, overrides: Sequence[str], cluster: str, run: RunFolder, p
     loaded, machine = load_recipe(recipe, overrides), load_cluster(cluster)
     if machine.nodes > 1:
         raise UserError(f"cluster {machine.name} has {machine.nodes} nodes, this trains on one machine; use sbatch.")
+    if machine.container.kind != "bare":
+        raise UserError(f"cluster {machine.name} runs in a container, this trains without one; use sbatch.")
     todo = unfinished_phases(loaded, run, phases, machine.ranks_per_node)
-    hold_lock(run, loaded, phases)
+    hold_lock(run, loaded, phases, machine.container)
     if not todo:
         return
     arguments = ["--run", str(run.root.absolute()), "--recipe", recipe, "--cluster", cluster]
     arguments += ["--phases", ",".join(map(str, todo))]
     for override in overrides:
         arguments += ["--set", override]
-    _run(_torchrun(machine.ranks_per_node, arguments), machine, run)
+    with one_at_a_time(run):
+        _run(_torchrun(machine.ranks_per_node, arguments), machine, run)
 
 
 def _torchrun(ranks: int, arguments: Sequence[str]) -> list[str]:

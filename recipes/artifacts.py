@@ -56,8 +56,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             for path in partial.rglob("*"):
                 if path.is_file():
                     _flush(path)
-            if target.exists():
-                shutil.rmtree(target)
+            _remove(target)
             partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -71,8 +70,16 @@ def _temporary_beside(target: Path) -> Path:
         if path.name.startswith(prefix) and path.name.endswith(TEMPORARY):
             writer = path.name.removeprefix(prefix).removesuffix(TEMPORARY)
             if _is_gone(writer):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                _remove(path)
     return target.with_name(f"{prefix}{socket.gethostname()}-{os.getpid()}{TEMPORARY}")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder, or a link to one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_gone(writer: str) -> bool:
@@ -96,9 +103,8 @@ def explained_disk_errors(target: Path) -> Iterator[None]:
             errno.EROFS: "its file system is read-only; choose another folder",
             errno.EACCES: "permission is denied; choose another folder",
         }
-        if error.errno not in remedies:
-            raise
-        raise UserError(f"{target}: cannot be written, {remedies[error.errno]}.") from error
+        remedy = remedies.get(error.errno or 0, f"{error.strerror or error}; choose another folder")
+        raise UserError(f"{target}: cannot be written, {remedy}.") from error
 
 
 def write_json(target: Path, content: Any) -> None:
@@ -122,10 +128,11 @@ def read_json(path: Path) -> Any:
 
 
 def matching_receipt(path: Path, inputs: Any) -> dict[str, Any] | None:
-    """The receipt at `path` if it is there and was written for exactly these `inputs`, else None."""
-    if not path.is_file():
+    """The receipt at `path` if it is there, readable and written for exactly these `inputs`, else None."""
+    try:
+        receipt = read_json(path)
+    except UserError:
         return None
-    receipt = read_json(path)
     same = isinstance(receipt, dict) and receipt.get("inputs") == json.loads(json.dumps(inputs))
     return receipt if same else None
 

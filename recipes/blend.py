@@ -20,6 +20,7 @@ class Blend(BaseModel):
     separator_id: int = Field(ge=0)
     vocab_size: int = Field(gt=0)
     digest: str
+    shards: dict[str, dict[str, str]] = {}  # source -> file -> sha256, as its receipt said when the slices were cut
 
     @property
     def samples(self) -> int:
@@ -46,6 +47,13 @@ def load_blend(run: RunFolder, phase: int) -> Blend:
         raise UserError(
             f"{path}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; rebuild the mixture."
         ) from error
+    for source, files in blend.shards.items():
+        receipt = run.shards / source / "receipt.json"
+        if not receipt.is_file() or read_json(receipt).get("files") != files:
+            raise UserError(
+                f"{folder}: the shards of {source} were built again after this mixture was cut from them; "
+                f"rebuild it with `python data_prep/build_mixture.py --phase {phase}`."
+            )
     for prefix in blend.prefixes:
         for suffix in (".idx", ".bin"):
             if not (folder / (prefix + suffix)).is_file():

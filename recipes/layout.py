@@ -11,6 +11,7 @@ class RunFolder:
     shards/<source>/documents.{bin,idx}   tokenized training documents, with receipt.json
     heldout/<source>.jsonl                documents that no phase ever trains on
     phases/<n>/<source>.{idx,bin}         what phase n reads: slices over the shards, with blend.json
+    run.lock.json                         what training was started with; it goes on with nothing else
     plan.json                             the exact integers of every phase
     base_checkpoint/                      the imported base model, as a NeMo checkpoint
     training/phase_<n>/                   checkpoints of phase n
@@ -31,6 +32,10 @@ class RunFolder:
 
     def phase(self, number: int) -> Path:
         return self.root / "phases" / str(number)
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "run.lock.json"
 
     @property
     def plan(self) -> Path:

@@ -44,7 +44,7 @@ def phase_number(recipe: Recipe, text: str) -> int:
     names = [phase.name for phase in recipe.phases]
     if text in names:
         return names.index(text) + 1
-    if text.isdigit() and 1 <= int(text) <= len(names):
+    if text.isdecimal() and 1 <= int(text) <= len(names):
         return int(text)
     listed = ", ".join(f"{number} ({name})" for number, name in enumerate(names, 1))
     raise UserError(f"recipe {recipe.name} has no phase {text!r}; it has {listed}.")
@@ -87,7 +87,10 @@ def _load(schema: type[Schema], kind: str, name_or_path: str, folder: Path, over
         path = folder / f"{name_or_path}.yaml"
         if not path.is_file():
             raise UserError(f"unknown {kind} {name_or_path!r}{_nearest(name_or_path, shipped_names(folder))}.")
-    content = _unshared(read_yaml(path, kind))
+    try:
+        content = _unshared(read_yaml(path, kind))
+    except RecursionError as error:
+        raise UserError(f"{kind} file {path}: an alias (`*name`) contains itself; write the value out.") from error
     for override in overrides:
         _apply(content, override)
     return validate(schema, content, f"{kind} {path.name}")
@@ -111,7 +114,10 @@ def _apply(content: dict[str, Any], override: str) -> None:
         target = _descend(target, key, override)
     if not isinstance(target, dict):
         raise UserError(f"--set {override!r}: {'.'.join(keys[:-1])} is not a mapping.")
-    target[keys[-1]] = _scalar(text)
+    try:
+        target[keys[-1]] = _scalar(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override!r}: the value is not valid YAML; put it in quotes.") from error
 
 
 def _descend(target: Any, key: str, override: str) -> Any:

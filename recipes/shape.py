@@ -44,6 +44,7 @@ class Qwen3Shape(BaseModel):
         rope = config.get("rope_parameters")
         if "rope_theta" not in fields and isinstance(rope, dict) and "rope_theta" in rope:
             fields["rope_theta"] = rope["rope_theta"]
+        fields.setdefault("rope_theta", None)  # it has no default that every version of transformers agrees on
         return cls.model_validate(fields)
 
     @property

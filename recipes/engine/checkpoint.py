@@ -42,6 +42,7 @@ class PhaseCheckpoint(ModelCheckpoint):
         super()._save_checkpoint(trainer, filepath)
         if trainer.is_global_zero:
             prune(Path(str(self.dirpath)), self.keep_last)
+        torch.distributed.barrier()  # rank 0 removes the marker last; no rank may look for this checkpoint before
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         super().on_train_end(trainer, pl_module)

@@ -1,6 +1,7 @@
 """NeMo's MegatronStrategy with what a phase of a curriculum needs on top."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
@@ -62,5 +63,6 @@ def phase_store(phase: int) -> dist.Store:
         int(os.environ["WORLD_SIZE"]),
         is_master=not held_by_agent and os.environ["RANK"] == "0",
         multi_tenant=not held_by_agent,
+        timeout=timedelta(minutes=30),  # hundreds of ranks import NeMo from one file system before they meet
     )
     return dist.PrefixStore(f"phase_{phase}", store)

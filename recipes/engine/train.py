@@ -1,6 +1,7 @@
 """Train one phase in this process, as one of its ranks."""
 
 import os
+import socket
 from collections.abc import Callable
 
 import fiddle
@@ -11,7 +12,6 @@ from recipes.cluster import Cluster
 from recipes.engine.build import pretraining
 from recipes.engine.platform import has_cuda
 from recipes.engine.progress import PhaseNumbers, Progress
-from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
@@ -23,10 +23,11 @@ def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, s
         say: prints a line for people; called on rank 0 only.
 
     Raises:
-        UserError: the cluster has GPUs and this process sees none; or what `find_start` and the data module refuse.
+        RuntimeError: the cluster has GPUs and this process sees none, which every rank says for itself.
+        UserError: what `find_start` and the data module refuse.
     """
     if cluster.gpus_per_node and not has_cuda():
-        raise UserError(f"cluster {cluster.name} has GPUs, but CUDA finds none here; check the job's GPUs and driver.")
+        raise RuntimeError(f"cluster {cluster.name} has GPUs, but CUDA finds none on {socket.gethostname()}")
     blend = load_blend(run, number)
     start = find_start(recipe, run, number)
     if os.environ["RANK"] == "0":

@@ -44,11 +44,11 @@ def start_ranks(tensor_parallel: int, pipeline_parallel: int) -> None:
 def build(shape: Qwen3Shape, tensor_parallel: int, pipeline_parallel: int) -> Any:
     """This rank's part of the model, all NaN."""
     from megatron.core import parallel_state
-    from nemo.collections.llm.gpt.model.qwen3 import Qwen3Config
 
     from recipes.engine.model import model_fields
+    from recipes.engine.vocabulary import PaddedQwen3Config
 
-    config = Qwen3Config(
+    config = PaddedQwen3Config(
         **model_fields(shape, shape.max_position_embeddings),
         tensor_model_parallel_size=tensor_parallel,
         pipeline_model_parallel_size=pipeline_parallel,

@@ -37,7 +37,7 @@ def test_plain_srun_is_understood() -> None:
         "LOCAL_WORLD_SIZE": "4",
         "GROUP_RANK": "1",
         "MASTER_ADDR": "node3",
-        "MASTER_PORT": "24567",
+        "MASTER_PORT": "23072",
     }
 
 

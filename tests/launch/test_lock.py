@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_data, tiny_recipe
 
-from launch.lock import hold_lock
+from launch.lock import hold_lock, one_at_a_time
+from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
@@ -32,6 +33,29 @@ def test_a_changed_recipe_is_refused_by_its_field(run: RunFolder, tmp_path: Path
     hold_lock(run, recipe(tmp_path), [1])
     with pytest.raises(UserError, match=r"recipe\.phases\.2\.schedule\.max_lr = 0\.01, now it is 0\.02"):
         hold_lock(run, recipe(tmp_path, "phases.2.schedule.max_lr=0.02"), [1])
+
+
+def test_layout_checkpoints_and_the_place_of_the_base_may_change(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    changes = ["phases.1.tensor_parallel=2", "checkpoint.every_iterations=9", "model.base=elsewhere"]
+    hold_lock(run, recipe(tmp_path, *changes), [1])
+
+
+def test_another_container_image_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    image = tmp_path / "nemo.sif"
+    image.write_text("one")
+    container = Container(kind="singularity", image=str(image))
+    hold_lock(run, recipe(tmp_path), [1], container)
+    image.write_text("another")
+    with pytest.raises(UserError, match=r"software\.bytes = 3, now it is 7"):
+        hold_lock(run, recipe(tmp_path), [1], container)
+
+
+def test_a_second_launcher_is_refused_until_the_first_has_ended(run: RunFolder) -> None:
+    with one_at_a_time(run), pytest.raises(UserError, match="being trained by another process"), one_at_a_time(run):
+        pass
+    with one_at_a_time(run):
+        pass
 
 
 def test_other_data_is_refused_by_its_phase(run: RunFolder, tmp_path: Path) -> None:

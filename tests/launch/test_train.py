@@ -89,6 +89,7 @@ def _after_phase_1(one_rank: RunFolder, folder: Path) -> RunFolder:
     run = RunFolder(folder / "run")
     shutil.copytree(one_rank.root, run.root)
     shutil.rmtree(run.checkpoints(2))
+    run.lock.unlink()  # phase 2 may be given another recipe
     lines = run.metrics.read_text().splitlines(keepends=True)
     run.metrics.write_text("".join(line for line in lines if '"phase": 1,' in line))
     return run

@@ -1,5 +1,7 @@
 """The published job on two of its nodes: four GPUs each, in a container; container and training are stubs."""
 
+import json
+
 import pytest
 from slurm_cluster import SCRIPT
 
@@ -20,6 +22,10 @@ def test_every_rank_sees_the_gpus_of_its_node(gpu_nodes, checkout, run_folder):
     programs.mkdir(parents=True)
     (programs / "singularity").write_text(STUB_SINGULARITY)
     (programs / "singularity").chmod(0o755)
+
+    published = {"sequence_length": 4096, "global_batch_size": 400, "iterations": 165_278, "vocab_size": 151_669}
+    blend = run_folder / "phases" / "1" / "blend.json"
+    blend.write_text(json.dumps(json.loads(blend.read_text()) | published))
 
     job, log = gpu_nodes.wait(gpu_nodes.submit("--nodes=2", SCRIPT, "--run", "runs/x", cwd=checkout))
 
