@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from recipes.errors import UserError
 
 def run_command(command: Callable[[], Any]) -> None:
     """Run a command line program. A UserError becomes its sentence on standard error and exit status 2."""
+    # torch says this at every import where NeMo's own dependency pynvml is installed; users can do nothing about it.
+    warnings.filterwarnings("ignore", message="The pynvml package is deprecated")
     try:
         command()
     except UserError as error:

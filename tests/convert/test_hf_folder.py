@@ -118,6 +118,7 @@ def test_missing_shard_and_lying_index(make_model: Make) -> None:
         ({"num_key_value_heads": 4}, "must be a multiple"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope scaling is not supported"),
         ({"use_sliding_window": True}, "use_sliding_window is not supported"),
+        ({"rope_theta": None}, "rope_theta"),
     ],
 )
 def test_configs_that_are_not_dense_qwen3(make_model: Make, fields: dict[str, object], said: str) -> None:

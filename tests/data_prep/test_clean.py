@@ -46,3 +46,7 @@ def test_what_cannot_be_used_is_counted() -> None:
     assert [document.text for document in kept] == ["madde"]
     assert dropped.examples == {"too_short": ["a:2"], "duplicate": ["a:3", "a:5"], "contains_separator": ["a:4"]}
     assert len(seen) == 2
+
+
+def test_accents_join_their_letters_once_what_stood_between_is_gone() -> None:
+    assert clean("e\u200b\u0301") == "\u00e9"

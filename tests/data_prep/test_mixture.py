@@ -159,3 +159,38 @@ def test_documents_too_long_for_every_gap_fill_it_and_more(make_corpus, tmp_path
     blend = read_json(run.phase(1) / "blend.json")
     assert (table.samples, blend["iterations"] * blend["global_batch_size"], row.documents) == (8, 8, 1)
     assert blend["samples_total"] == row.samples == (row.tokens - 1) // 256 > 8
+
+
+def whole_mixture(*sources: str) -> list[str]:
+    return [
+        f"phases.{number}.mixture={{{', '.join(f'{s}: {1 / len(sources)}' for s in sources)}}}"
+        for number in range(1, 5)
+    ]
+
+
+def test_a_mixture_over_shards_that_were_rebuilt_is_refused(make_corpus, tmp_path: Path) -> None:
+    run, recipe = RunFolder(tmp_path / "run"), load_recipe("qwen3_tiny", whole_mixture("laws"))
+    texts = [f"kanun madde {number} " * 200 for number in range(2_000)]
+    build(recipe, make_corpus({"laws": texts}, heldout_fraction=0), run)
+    assert load_blend(run, 1)
+    build(recipe, make_corpus({"laws": texts[::-1]}, heldout_fraction=0), run, [2])
+    assert load_blend(run, 2)
+    with pytest.raises(UserError, match="shards of laws were built again after this mixture was cut"):
+        load_blend(run, 1)
+
+
+def test_a_trained_phase_keeps_its_mixture(make_corpus, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    corpus = make_corpus({"laws": [f"kanun madde {number} " * 200 for number in range(2_000)]}, heldout_fraction=0)
+    build(load_recipe("qwen3_tiny", whole_mixture("laws")), corpus, run, [1])
+    run.lock.write_text('{"data": {"1": "digest"}}')
+    longer = load_recipe("qwen3_tiny", [*whole_mixture("laws"), "phases.1.token_budget=200000"])
+    with pytest.raises(UserError, match=r"phases/1: this run was trained on another mixture"):
+        build(longer, corpus, run, [1])
+
+
+def test_a_source_that_lost_everything_is_named_with_the_reason(make_corpus, tmp_path: Path) -> None:
+    corpus = make_corpus({"laws": [""] * 3, "other": ["bir metin " * 100] * 2}, heldout_fraction=0)
+    recipe = load_recipe("qwen3_tiny", whole_mixture("laws", "other"))
+    with pytest.raises(UserError, match=r"no document of a source is left .*laws: dropped .*laws\.jsonl\.gz:1"):
+        build(recipe, corpus, RunFolder(tmp_path / "run"))

@@ -12,7 +12,7 @@ from data_prep import source_shard
 from data_prep.clean import content_digest, is_held_out
 from data_prep.encode import Encoder
 from data_prep.indexed import read_document, read_index, read_tokens
-from data_prep.shards import Receipt, build_shards, shard_sizes
+from data_prep.shards import Receipt, build_shards, dropped_lines, shard_sizes
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.plan import SourceSize
@@ -161,3 +161,33 @@ def test_a_corpus_without_a_document_is_a_sentence(make_corpus: MakeCorpus, buil
 
 def test_nothing_is_built_yet(run: RunFolder) -> None:
     assert shard_sizes(run) == []
+
+
+DAMAGE = ["shards/laws/documents.bin", "shards/laws/digests.npy", "shards/laws/receipt.json", "heldout/laws.jsonl"]
+
+
+@pytest.mark.parametrize("damaged", DAMAGE)
+def test_a_truncated_file_is_made_again(make_corpus: MakeCorpus, build: Callable, run: RunFolder, damaged: str) -> None:
+    corpus = make_corpus({"laws": [f"kanun {number}" for number in range(50)]}, heldout_fraction=0.2)
+    build(corpus)
+    before = snapshot(run.root)
+    path = run.root / damaged
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    build(corpus)
+    assert snapshot(run.root) == before
+
+
+def test_shards_that_were_trained_on_are_not_replaced(make_corpus: MakeCorpus, build: Callable, run: RunFolder) -> None:
+    corpus = make_corpus({"laws": ["bir kanun", "iki kanun"]}, heldout_fraction=0)
+    build(corpus)
+    run.lock.write_text("{}")
+    build(corpus)
+    with pytest.raises(UserError, match="was trained on other shards of laws; choose another --run folder"):
+        build(make_corpus({"laws": ["bir kanun"]}, heldout_fraction=0))
+
+
+def test_what_was_dropped_is_said_with_its_first_place(make_corpus: MakeCorpus, build: Callable) -> None:
+    receipts = build(make_corpus({"laws": ["bir kanun", "", "bir kanun"]}, heldout_fraction=0))
+    (line,) = dropped_lines(receipts)
+    assert line.startswith("laws: dropped ")
+    assert "laws.jsonl.gz:2" in line and "laws.jsonl.gz:3" in line

@@ -36,6 +36,8 @@ def test_the_cluster_template_is_valid_as_it_is() -> None:
         ("model.init=hff", "field `model.init`"),
         ("nonsense", "expected FIELD=VALUE"),
         ("seed.x.y=1", "field `seed`"),
+        ("seed=[1", "the value is not valid YAML; put it in quotes"),
+        ("name=*x", "the value is not valid YAML; put it in quotes"),
     ],
 )
 def test_a_wrong_override_is_one_sentence_about_the_field(override: str, sentence: str) -> None:
@@ -69,6 +71,9 @@ def test_files_that_are_not_recipes(tmp_path: Path) -> None:
     broken.write_text("a: [1\nb: 2")
     with pytest.raises(UserError, match=r"broken.yaml, line 2: not valid YAML"):
         load_recipe(str(broken))
+    broken.write_text("a: &x [*x]")
+    with pytest.raises(UserError, match="an alias .* contains itself"):
+        load_recipe(str(broken))
     broken.write_text("- 1")
     with pytest.raises(UserError, match="expected a mapping"):
         load_recipe(str(broken))
@@ -80,6 +85,6 @@ def test_files_that_are_not_recipes(tmp_path: Path) -> None:
 def test_phases_by_number_and_name() -> None:
     recipe = load_recipe("qwen3_tiny")
     assert phase_number(recipe, "2") == phase_number(recipe, recipe.phase(2).name) == 2
-    for wrong in ("0", "5", "nothing", ""):
+    for wrong in ("0", "5", "nothing", "", "²"):
         with pytest.raises(UserError, match=r"has no phase .* it has 1 \("):
             phase_number(recipe, wrong)
