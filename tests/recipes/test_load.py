@@ -72,7 +72,7 @@ def test_files_that_are_not_recipes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"broken.yaml, line 2: not valid YAML"):
         load_recipe(str(broken))
     broken.write_text("a: &x [*x]")
-    with pytest.raises(UserError, match="an alias .* contains itself"):
+    with pytest.raises(UserError, match=r"an alias .* contains itself"):
         load_recipe(str(broken))
     broken.write_text("- 1")
     with pytest.raises(UserError, match="expected a mapping"):
