@@ -102,7 +102,7 @@ def convert_import(
     """Hugging Face folder -> NeMo checkpoint, written whole, read back and compared."""
     from convert import commands
 
-    shape = load_recipe(recipe).model.shape if recipe else None
+    shape = load_recipe(recipe).shape_needed if recipe else None
     typer.echo(commands.summary(commands.convert_import(hf_dir, out, shape), out))
 
 

@@ -98,7 +98,7 @@ def _import(source: Path, recipe: Recipe, run: RunFolder) -> None:
     from convert.commands import summary
     from convert.import_hf import import_hf
 
-    manifest = import_hf(source, run.base_checkpoint, recipe.model.shape, replace=True, inputs=inputs)
+    manifest = import_hf(source, run.base_checkpoint, recipe.shape_needed, replace=True, inputs=inputs)
     console().print(summary(manifest, run.base_checkpoint), highlight=False)
 
 

@@ -155,6 +155,12 @@ class Recipe(Strict):
                 )
         return self
 
+    @property
+    def shape_needed(self) -> Qwen3Shape:
+        """What a base model must have: this shape, and positions for the longest sequence (a -Base model has fewer)."""
+        longest = max(phase.sequence_length for phase in self.phases)
+        return self.model.shape.model_copy(update={"max_position_embeddings": longest})
+
     def phase(self, number: int) -> Phase:
         """Phase by number, counted from 1 as everywhere users see it."""
         return self.phases[number - 1]

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,3 +160,13 @@ def test_a_base_without_tokenizer_is_refused(make_model: Make, tmp_path: Path) -
     import_hf(model, tmp_path / "nemo")
     with pytest.raises(UserError, match=r"no tokenizer\.json"):
         export_hf(tmp_path / "nemo", tmp_path / "out", replace(from_base(model), tokenizer=tmp_path))
+
+
+def test_a_base_needs_positions_for_the_longest_sequence_only(
+    make_model: Make, tmp_path: Path, shape: Qwen3Shape
+) -> None:
+    model = make_model()
+    for more, name in ((-1, "nemo"), (1, "other")):
+        needed = shape.model_copy(update={"max_position_embeddings": shape.max_position_embeddings + more})
+        with contextlib.nullcontext() if more < 0 else pytest.raises(UserError, match="max_position_embeddings"):
+            import_hf(model, tmp_path / name, shape_expected=needed)
