@@ -8,7 +8,7 @@ import typer
 from data_prep.commands import app as data_app
 from recipes.errors import UserError
 from recipes.layout import RunFolder
-from recipes.load import load_cluster, load_recipe, phase_number
+from recipes.load import load_cluster, load_recipe, phase_numbers
 from recipes.terminal import console, print_json, run_command
 
 app = typer.Typer(
@@ -89,8 +89,8 @@ def train(
     from launch.train import train as train_here
 
     loaded = load_recipe(recipe, overrides or [])
-    chosen = [phase_number(loaded, name) for name in phases.split(",")] if phases else range(1, len(loaded.phases) + 1)
-    train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), list(chosen))
+    chosen = phase_numbers(loaded, phases)
+    train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), chosen)
 
 
 @convert_app.command("import")

@@ -21,7 +21,7 @@ from launch.preflight import preflight
 from launch.srun import run_ranks, srun
 from recipes.cluster import BatchIdentity, Cluster, Container
 from recipes.layout import RunFolder
-from recipes.load import load_cluster, load_recipe, phase_number
+from recipes.load import load_cluster, load_recipe, phase_numbers
 from recipes.terminal import run_command
 
 CODE = Path(__file__).resolve().parents[1]
@@ -48,8 +48,7 @@ def run_job(arguments: argparse.Namespace) -> int:
     stated = load_cluster(arguments.cluster)
     allocation = Allocation.from_environment(os.environ)
     cluster = as_allocated(stated, allocation)
-    names = arguments.phases.split(",") if arguments.phases else [phase.name for phase in recipe.phases]
-    phases = sorted(phase_number(recipe, name) for name in names)
+    phases = phase_numbers(recipe, arguments.phases)
     run = RunFolder(arguments.run.absolute())
     identities = preflight(recipe, cluster, run, phases)
     if cluster != stated:

@@ -19,7 +19,7 @@ from launch.readiness import check_parts, unfinished_phases
 from recipes.cluster import Cluster
 from recipes.errors import UserError
 from recipes.layout import RunFolder
-from recipes.load import load_cluster, load_recipe, phase_number
+from recipes.load import load_cluster, load_recipe, phase_numbers
 from recipes.schema import Recipe
 
 
@@ -31,8 +31,7 @@ def main() -> None:
         die_with_parent()
         recipe, cluster = load_recipe(arguments.recipe, arguments.set), load_cluster(arguments.cluster)
         run = RunFolder(arguments.run.absolute())
-        names = arguments.phases.split(",") if arguments.phases else [phase.name for phase in recipe.phases]
-        phases = [phase_number(recipe, name) for name in names]
+        phases = phase_numbers(recipe, arguments.phases)
         todo = unfinished_phases(recipe, run, phases, int(os.environ["WORLD_SIZE"]))
         check_parts(recipe, todo)
     except UserError as error:

@@ -50,6 +50,12 @@ def phase_number(recipe: Recipe, text: str) -> int:
     raise UserError(f"recipe {recipe.name} has no phase {text!r}; it has {listed}.")
 
 
+def phase_numbers(recipe: Recipe, text: str | None) -> list[int]:
+    """Turn a user's `--phases` (numbers or names with commas; None for all) into numbers in order; raises as above."""
+    names = text.split(",") if text else [phase.name for phase in recipe.phases]
+    return sorted(phase_number(recipe, name) for name in names)
+
+
 def read_yaml(path: Path, kind: str) -> dict[str, Any]:
     """Read one YAML mapping.
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from recipes.errors import UserError
-from recipes.load import SHIPPED, load_cluster, load_recipe, phase_number, shipped_names
+from recipes.load import SHIPPED, load_cluster, load_recipe, phase_number, phase_numbers, shipped_names
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -88,3 +88,9 @@ def test_phases_by_number_and_name() -> None:
     for wrong in ("0", "5", "nothing", "", "²"):
         with pytest.raises(UserError, match=r"has no phase .* it has 1 \("):
             phase_number(recipe, wrong)
+
+
+def test_several_phases_in_order_and_all_by_default() -> None:
+    recipe = load_recipe("qwen3_tiny")
+    assert phase_numbers(recipe, f"3,{recipe.phase(1).name}") == [1, 3]
+    assert phase_numbers(recipe, None) == [1, 2, 3, 4]
