@@ -1,0 +1,1 @@
+"""Read raw documents: the formats a corpus comes in, cut into parts that workers share."""
