@@ -6,6 +6,8 @@ per document. Pointers are explicit, so an index may list any documents of a sha
 
 import hashlib
 import struct
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.index_checks import bad_boundary, bad_length, chunks, gap, outside
 from recipes.errors import UserError
 
 MAGIC = b"MMIDIDX\0\0"
@@ -24,11 +27,11 @@ U16_BELOW = 65_500  # vocabulary size from which Megatron's own writer takes int
 
 
 class IndexedDatasetError(UserError):
-    """A .bin/.idx pair that is not what it says. `check` names what failed."""
+    """A .bin/.idx pair that is not what it says: the file, which `check` failed, and what was `found`."""
 
     def __init__(self, path: Path, check: str, found: str) -> None:
         super().__init__(f"{path}: {check} check failed, {found}; build this file again.")
-        self.check = check
+        self.path, self.check, self.found = path, check, found
 
 
 class Index(NamedTuple):
@@ -41,6 +44,11 @@ class Index(NamedTuple):
     @property
     def tokens(self) -> int:
         return int(self.lengths.sum(dtype=np.int64))
+
+    @property
+    def end(self) -> int:
+        """Bytes of .bin up to the end of the last sequence."""
+        return int(self.pointers[-1]) + int(self.lengths[-1]) * self.dtype.itemsize if len(self.lengths) else 0
 
 
 def index_file(prefix: Path) -> Path:
@@ -57,7 +65,7 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 
 def read_index(prefix: Path, whole: bool = True) -> Index:
-    """Map an .idx and check its structure against the .bin; no token is read.
+    """Map an .idx with one sequence per document and check its structure against the .bin; no token is read.
 
     Args:
         prefix: path without suffix.
@@ -65,6 +73,18 @@ def read_index(prefix: Path, whole: bool = True) -> Index:
 
     Raises:
         IndexedDatasetError: a check failed: file, header, magic, version, dtype, size, documents, lengths or pointers.
+    """
+    index, boundaries = map_index(prefix)
+    for fault in chain(index_faults(prefix, index, boundaries), place_faults(prefix, index, whole)):
+        raise fault
+    return index
+
+
+def map_index(prefix: Path) -> tuple[Index, NDArray[np.int64]]:
+    """Map an .idx of any Megatron dataset: its sequences, and [documents + 1] the first sequence of each document.
+
+    Raises:
+        IndexedDatasetError: it cannot be told apart: file, header, magic, version, dtype or size.
     """
     path = index_file(prefix)
     content = _mapped(path)
@@ -77,19 +97,46 @@ def read_index(prefix: Path, whole: bool = True) -> Index:
         raise IndexedDatasetError(path, "version", f"found {version}, {VERSION} expected")
     if code not in DTYPES:
         raise IndexedDatasetError(path, "dtype", f"found code {code}, one of {sorted(DTYPES)} expected")
-    if len(content) != index_bytes(count):
-        raise IndexedDatasetError(
-            path, "size", f"{len(content)} bytes for {count} documents, {index_bytes(count)} expected"
-        )
+    expected = HEADER.size + 12 * count + 8 * ends
+    if len(content) not in (expected, expected + count):  # with one byte more per sequence: its mode, if multimodal
+        found = f"{len(content)} bytes for {count} sequences and {ends} document boundaries, {expected} expected"
+        raise IndexedDatasetError(path, "size", found)
     first = HEADER.size
     lengths = np.frombuffer(content, "<i4", count, first)
     pointers = np.frombuffer(content, "<i8", count, first + 4 * count)
-    documents = np.frombuffer(content, "<i8", count + 1, first + 12 * count)
-    if ends != count + 1 or not np.array_equal(documents, np.arange(count + 1)):
-        raise IndexedDatasetError(path, "documents", "one sequence per document expected")
-    index = Index(np.dtype(DTYPES[code]), lengths, pointers)
-    _check_ranges(path, index, len(_mapped(data_file(prefix))), whole)
-    return index
+    boundaries = np.frombuffer(content, "<i8", ends, first + 12 * count)
+    return Index(np.dtype(DTYPES[code]), lengths, pointers), boundaries
+
+
+def index_faults(
+    prefix: Path, index: Index, boundaries: NDArray[np.int64], single: bool = True
+) -> Iterator[IndexedDatasetError]:
+    """The first fault of each check of a mapped index in itself; `single`: every document is one sequence."""
+    path = index_file(prefix)
+    if found := bad_boundary(boundaries, len(index.lengths), single):
+        yield IndexedDatasetError(path, "documents", found)
+    elif single and path.stat().st_size != index_bytes(len(index.lengths)):
+        yield IndexedDatasetError(path, "size", "one byte per sequence follows, as in a multimodal dataset")
+    if found := bad_length(index.lengths):
+        yield IndexedDatasetError(path, "lengths", found)
+
+
+def place_faults(prefix: Path, index: Index, whole: bool = True) -> Iterator[IndexedDatasetError]:
+    """Whether the sequences fill the .bin in order (`whole`), or at least lie within it."""
+    path, itemsize = data_file(prefix), index.dtype.itemsize
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    if whole:
+        found = gap(index.lengths, index.pointers, itemsize)
+    else:
+        found = outside(index.lengths, index.pointers, itemsize, size)
+    if found:
+        yield IndexedDatasetError(index_file(prefix), "pointers", found)
+    elif whole and index.end != size:
+        yield IndexedDatasetError(path, "size", f"it has {size} bytes, its .idx lists {index.end}")
 
 
 def index_bytes(documents: int) -> int:
@@ -113,9 +160,12 @@ def write_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer], poi
     count = len(lengths)
     with index_file(prefix).open("wb") as stream:
         stream.write(HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1))
-        stream.write(lengths.astype("<i4").data)
-        stream.write(pointers.astype("<i8").data)
-        stream.write(np.arange(count + 1, dtype="<i8").data)
+        for part in chunks(count):
+            stream.write(lengths[part].astype("<i4").data)
+        for part in chunks(count):
+            stream.write(pointers[part].astype("<i8").data)
+        for part in chunks(count + 1):
+            stream.write(np.arange(part.start, part.stop, dtype="<i8").data)
 
 
 class ShardWriter:
@@ -156,29 +206,14 @@ class ShardWriter:
             write_index(self.prefix, self.dtype, self.lengths, np.cumsum(sizes) - sizes)
 
 
-def _check_ranges(path: Path, index: Index, data_bytes: int, whole: bool) -> None:
-    lengths, pointers, size = index.lengths, index.pointers, index.dtype.itemsize
-    if len(lengths) and lengths.min() < 1:
-        raise IndexedDatasetError(path, "lengths", f"document {int(lengths.argmin())} has {int(lengths.min())} tokens")
-    ends = pointers + lengths.astype(np.int64) * size
-    outside = (pointers < 0) | (pointers % size != 0) | (ends > data_bytes)
-    if outside.any():
-        number = int(outside.argmax())
-        where = f"document {number} lies at bytes {pointers[number]} to {ends[number]}"
-        raise IndexedDatasetError(path, "pointers", f"{where} of a .bin of {data_bytes} bytes")
-    starts = np.concatenate([[0], ends[:-1]])
-    if whole and (
-        not np.array_equal(pointers, starts[: len(pointers)]) or (ends[-1] if len(ends) else 0) != data_bytes
-    ):
-        raise IndexedDatasetError(
-            path, "size", f"its documents do not fill the .bin of {data_bytes} bytes from end to end"
-        )
-
-
 def _mapped(path: Path) -> NDArray[np.uint8]:
     try:
         if path.stat().st_size == 0:
             return np.zeros(0, np.uint8)
         return np.memmap(path, np.uint8, "r")
     except OSError as error:
-        raise IndexedDatasetError(path, "file", f"it cannot be read ({error.strerror})") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> IndexedDatasetError:
+    return IndexedDatasetError(path, "file", f"it cannot be read ({error.strerror})")

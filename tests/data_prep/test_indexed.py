@@ -1,6 +1,7 @@
 """Round trips, agreement with Megatron's own reader and writer, and every structural check."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from data_prep.indexed import (
     data_file,
     index_bytes,
     index_file,
+    map_index,
     read_document,
     read_index,
     read_tokens,
@@ -109,12 +111,14 @@ def patch(path: Path, offset: int, content: bytes) -> None:
         ("version", 9, struct.pack("<Q", 2)),
         ("dtype", 17, b"\x09"),
         ("size", 18, struct.pack("<Q", 4)),
-        ("documents", 26, struct.pack("<Q", 3)),
+        ("size", 26, struct.pack("<Q", 3)),
         ("lengths", HEADER.size + 4, struct.pack("<i", 0)),
         ("pointers", HEADER.size + 12, struct.pack("<q", -2)),
         ("pointers", HEADER.size + 12 + 16, struct.pack("<q", 10)),
-        ("size", HEADER.size + 12 + 8, struct.pack("<q", 4)),
+        ("pointers", HEADER.size + 12 + 8, struct.pack("<q", 4)),
+        ("documents", HEADER.size + 36, struct.pack("<q", 1)),
         ("documents", HEADER.size + 36 + 8, struct.pack("<q", 2)),
+        ("documents", HEADER.size + 36 + 24, struct.pack("<q", 2)),
     ],
 )
 def test_a_garbled_index_is_named(prefix: Path, check: str, offset: int, content: bytes) -> None:
@@ -122,18 +126,19 @@ def test_a_garbled_index_is_named(prefix: Path, check: str, offset: int, content
     with pytest.raises(IndexedDatasetError) as error:
         read_index(prefix)
     assert error.value.check == check
+    assert error.value.path == index_file(prefix)
     assert str(index_file(prefix)) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("suffix", "size", "check"), [(".idx", 20, "header"), (".idx", 60, "size"), (".bin", 10, "pointers")]
+    ("suffix", "size", "check"), [(".idx", 20, "header"), (".idx", 60, "size"), (".bin", 10, "size")]
 )
 def test_a_truncated_file_is_named(prefix: Path, suffix: str, size: int, check: str) -> None:
     path = prefix.with_name(prefix.name + suffix)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(IndexedDatasetError) as error:
         read_index(prefix)
-    assert error.value.check == check
+    assert (error.value.path, error.value.check) == (path, check)
 
 
 def test_a_longer_bin_is_an_error_for_a_shard_only(prefix: Path) -> None:
@@ -141,6 +146,44 @@ def test_a_longer_bin_is_an_error_for_a_shard_only(prefix: Path) -> None:
     assert len(read_index(prefix, whole=False).lengths) == 3
     with pytest.raises(IndexedDatasetError, match="size check"):
         read_index(prefix)
+
+
+@pytest.mark.parametrize("pointer", [-2, 1, 10, 2**63 - 2])
+def test_a_slice_outside_its_bin_is_named(prefix: Path, pointer: int) -> None:
+    write_index(prefix, np.dtype("<u2"), np.array([2]), np.array([pointer]))
+    with pytest.raises(IndexedDatasetError, match="pointers check"):
+        read_index(prefix, whole=False)
+
+
+def test_documents_of_several_sequences_are_mapped_but_not_read(prefix: Path) -> None:
+    lists = struct.pack("<3i3q3q", 3, 1, 2, 0, 6, 8, 0, 2, 3)
+    index_file(prefix).write_bytes(HEADER.pack(b"MMIDIDX\0\0", 1, 8, 3, 3) + lists)
+    index, boundaries = map_index(prefix)
+    assert (index.lengths.tolist(), boundaries.tolist()) == ([3, 1, 2], [0, 2, 3])
+    with pytest.raises(IndexedDatasetError, match="documents check"):
+        read_index(prefix)
+
+
+def test_modes_of_a_multimodal_dataset_are_mapped_but_not_read(prefix: Path) -> None:
+    index_file(prefix).write_bytes(index_file(prefix).read_bytes() + b"\0" * 3)
+    assert map_index(prefix)[0].tokens == 6
+    with pytest.raises(IndexedDatasetError, match="size check"):
+        read_index(prefix)
+
+
+def test_memory_does_not_grow_with_the_index(tmp_path: Path) -> None:
+    """A temporary of all pointers alone would have 24 MB."""
+    lengths = np.full(3_000_000, 1, np.int32)
+    pointers = np.arange(len(lengths), dtype=np.int64)
+    with data_file(tmp_path / "large").open("wb") as stream:
+        stream.truncate(len(lengths))
+    tracemalloc.start()
+    write_index(tmp_path / "large", np.dtype("<u1"), lengths, pointers)
+    read_index(tmp_path / "large")
+    read_index(tmp_path / "large", whole=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 @pytest.mark.parametrize("suffix", [".idx", ".bin"])

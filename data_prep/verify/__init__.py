@@ -1,0 +1,1 @@
+"""Check what lies on disk: indexed datasets, slices, receipts."""
