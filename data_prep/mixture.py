@@ -1,24 +1,29 @@
 """Recipe + corpus -> shards where they are missing, plan.json, and the mixture of each phase."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.progress import Progress
 
 from data_prep.bundled import tokenizer_folder
 from data_prep.corpus import load_corpus
+from data_prep.cursor_file import Position, beginning, position_of
 from data_prep.encode import Encoder
-from data_prep.indexed import Index, read_index
-from data_prep.phase_folder import Job, PhaseTable, finished_phase, write_phase
-from data_prep.shards import build_shards, dropped_lines, sizes_of
-from data_prep.slices import Slice, Stream, cut_phase
-from data_prep.source_shard import PREFIX
+from data_prep.packed_slices import pack_slice
+from data_prep.phase_folder import Job, ensure_plot, finished_phase, write_phase
+from data_prep.phase_table import CutPhase, PhaseTable
+from data_prep.preparation import DEFAULTS, Options
+from data_prep.shard_receipts import Receipt, dropped_lines
+from data_prep.shards import build_shards
+from data_prep.slices import Cursor, Wanted, cut_phase
+from data_prep.streams import open_streams, read_indices, sizes_of_streams
 from recipes.artifacts import digest, read_json, write_json
 from recipes.errors import UserError
 from recipes.layout import RunFolder
-from recipes.plan import PlannedPhase, SourceSize, make_plan, source_limits, source_shares
+from recipes.plan import PlannedPhase, SourceSize, make_plan
 from recipes.schema import Recipe
+from recipes.shares import source_limits, source_shares
 
 
 def build(
@@ -27,75 +32,86 @@ def build(
     run: RunFolder,
     phases: Sequence[int] | None = None,
     progress: Progress | None = None,
+    options: Options = DEFAULTS,
 ) -> list[PhaseTable]:
     """Build what is missing of the shards and of the mixtures of `phases` (numbers from 1; None: all of them).
 
     Raises:
         UserError: the corpus cannot be read or cannot fill a phase, or the disk is full; nothing is left half-written.
     """
+    progress = progress or Progress(disable=True)
     _check_mixtures(recipe, corpus_file)
     encoder = Encoder(tokenizer_folder(recipe.tokenizer.path, run.root / "tokenizer"), recipe.tokenizer.separator)
-    receipts = build_shards(corpus_file, encoder, run, progress or Progress(disable=True))
+    receipts = build_shards(corpus_file, encoder, run, progress, options)
     _check_vocabulary(recipe, receipts[0])
     _check_sources(recipe, receipts)
-    indices = {
-        receipt["source"]: read_index(run.shards / receipt["source"] / PREFIX)
-        for receipt in receipts
-        if receipt["documents"]
-    }
-    streams = _streams(recipe, receipts, indices)
-    sizes = [SourceSize(name, stream.domain, stream.tokens()) for name, stream in streams.items()]
-    plan = make_plan(recipe, sizes)
-    job = Job(
-        recipe, run, plan, {receipt["source"]: receipt for receipt in receipts}, {s.name: s.tokens for s in sizes}
-    )
+    return mix(recipe, receipts, run, phases, progress)
+
+
+def mix(
+    recipe: Recipe, receipts: Sequence[Receipt], run: RunFolder, phases: Sequence[int] | None, progress: Progress
+) -> list[PhaseTable]:
+    """plan.json and the mixtures of `phases` from the shards of `run`.
+
+    A phase depends on its own fields and on what the phases before it have left of its sources. So one that is there is
+    left alone, and a phase that was changed is made again alone, unless documents that it gave up or took over belong
+    to a phase after it: then that one is made again too, because no document may be read twice.
+
+    Raises:
+        UserError: the shards cannot fill a phase, training was started with another mixture, or the disk is full.
+    """
+    indices = read_indices(receipts, run)
+    streams = open_streams(recipe, receipts, indices)
+    plan = make_plan(recipe, sizes_of_streams(recipe, streams))
+    job = Job(recipe, run, plan, {receipt["source"]: receipt for receipt in receipts}, indices, streams)
     wanted = sorted(phases or range(1, len(plan.phases) + 1))
-    tables = {number: table for number in wanted if (table := finished_phase(job, number))}
-    if len(tables) < len(wanted):
-        for cut in _curriculum(job, streams, max(wanted)):
-            if cut.phase.number in wanted and cut.phase.number not in tables:
-                _refuse_trained(run, cut.phase.number)
-                tables[cut.phase.number] = write_phase(job, cut.phase, cut.slices, indices, cut.given)
+    at = {name: beginning(stream) for name, stream in streams.items()}
+    tables = []
+    for phase in plan.phases[: max(wanted)]:
+        table, after = _reach(job, phase, at, phase.number in wanted, progress)
+        at |= after
+        if table:
+            ensure_plot(job, table)
+            tables.append(table)
     _write_plan(job)
-    return [tables[number] for number in wanted]
+    return tables
 
 
-class CutPhase(NamedTuple):
-    """A phase with its documents chosen."""
-
-    phase: PlannedPhase
-    slices: dict[str, Slice]
-    given: dict[str, int]  # tokens listed of each source up to and including this phase
-
-
-def _streams(recipe: Recipe, receipts: list[dict[str, Any]], indices: dict[str, Index]) -> dict[str, Stream]:
-    """Every source that has documents, as the curriculum reads it."""
-    limits = source_limits(recipe, sizes_of(receipts))
-    domains = {receipt["source"]: receipt["domain"] for receipt in receipts}
-    return {
-        name: Stream(name, domains[name], index.lengths, recipe.seed, limits.get(name))
-        for name, index in indices.items()
-    }
+def _reach(
+    job: Job, phase: PlannedPhase, start: dict[str, Position], wanted: bool, progress: Progress
+) -> tuple[PhaseTable | None, dict[str, Position]]:
+    """The table of a phase, and where its sources stand after it. A phase that is not wanted is not written."""
+    if finished := finished_phase(job, phase, start, slices=wanted):
+        return finished.table if wanted else None, finished.after
+    task = progress.add_task(f"choosing the documents of phase {phase.number}", total=None)
+    cut = _cut(job, phase, {name: start[name].load() for name in phase.sources})
+    table = write_phase(job, phase, start, cut) if wanted else None
+    progress.remove_task(task)
+    return table, {name: position_of(cursor) for name, cursor in cut.after.items()}
 
 
-def _curriculum(job: Job, streams: dict[str, Stream], last: int) -> Iterator[CutPhase]:
-    """Cut the phases 1 to `last` in order: a phase takes up each source where the one before left it."""
-    cursors = {name: stream.start() for name, stream in streams.items()}
-    given = dict.fromkeys(job.receipts, 0)
-    for phase in job.plan.phases[:last]:
-        asked = {name: source.samples for name, source in phase.sources.items() if source.samples}
-        slices, cursors = cut_phase(streams, cursors, asked, phase.sequence_length)
-        for name, piece in slices.items():
-            given[name] += piece.tokens
-        yield CutPhase(phase, slices, dict(given))
-
-
-def _refuse_trained(run: RunFolder, number: int) -> None:
-    """A phase that training was started with stays as it is."""
-    if run.lock.is_file() and str(number) in read_json(run.lock)["data"]:
+def _cut(job: Job, phase: PlannedPhase, start: dict[str, Cursor]) -> CutPhase:
+    wanted = {name: Wanted(asked.samples, asked.minimum_document_tokens) for name, asked in phase.sources.items()}
+    slices, after = cut_phase(job.streams, start, wanted, phase.sequence_length)
+    found = sum(piece.samples for piece in slices.values())
+    if found < phase.samples:
         raise UserError(
-            f"{run.phase(number)}: this run was trained on another mixture of it; choose another --run folder."
+            f"recipe {job.recipe.name}, field `phases.{phase.number}.token_budget`: phase {phase.name} finds "
+            f"{found:,} of {phase.samples:,} sequences, then its documents have been read {job.recipe.max_epochs:g} "
+            f"times; it can have at most {found * phase.sequence_length:,} tokens, or raise max_epochs."
         )
+    if phase.packing == "concatenate":
+        return CutPhase(slices, after, {})
+    packed = {
+        name: pack_slice(job.streams[name], start[name], piece, phase.sequence_length)
+        for name, piece in slices.items()
+        if piece.samples
+    }
+    return CutPhase(
+        slices | {name: piece for name, (piece, _, _) in packed.items()},
+        after | {name: cursor for name, (_, cursor, _) in packed.items()},
+        {name: packs for name, (_, _, packs) in packed.items()},
+    )
 
 
 def _check_mixtures(recipe: Recipe, corpus_file: Path) -> None:

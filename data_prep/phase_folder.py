@@ -1,54 +1,48 @@
-"""One phase's folder: phases/<n>/<source>.{idx,bin}, blend.json for training, manifest.json as its receipt.
+"""One phase's folder, phases/<n>/, whole or absent.
 
-An .idx lists the documents of a slice over the shard's .bin; the .bin beside it is a relative link, because a container
-may see the run under another path. Training reads the slices as bare prefixes: each is exactly one epoch.
+<source>.idx, .bin   the documents of a slice, over the shard's .bin: a relative link, because a container may see the
+                     run under another path
+blend.json           what training reads: the slices as bare prefixes, each exactly one epoch
+given/<source>.npy   what the phases up to this one have read of the source
+mixture.png          asked and reached
+manifest.json        its receipt
 """
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.indexed import Index, data_file, index_file, read_document, read_index, read_tokens, write_index
-from data_prep.slices import Slice
-from data_prep.source_shard import PREFIX
-from recipes.artifacts import atomic_folder, digest, file_digest, matching_receipt, read_json, tool_version, write_json
+from data_prep.cursor_file import Position, cursor_file, stored_position, write_cursor
+from data_prep.indexed import Index, data_file, index_file, read_document, read_index, read_tokens
+from data_prep.packing import PADDING, write_packed
+from data_prep.phase_table import CutPhase, PhaseTable, phase_table
+from data_prep.shard_receipts import sizes_of
+from data_prep.slice_index import write_slice_index
+from data_prep.slices import Slice, Stream
+from data_prep.tokenize_source import PREFIX
+from data_prep.workers import available_cores
+from recipes.artifacts import (
+    atomic_file,
+    atomic_folder,
+    digest,
+    file_digest,
+    matching_receipt,
+    read_json,
+    tool_version,
+    write_json,
+)
+from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.plan import Plan, PlannedPhase
-from recipes.schema import Recipe, Strict
+from recipes.schema import Recipe
+from recipes.shares import source_limits
 
-MANIFEST = "manifest.json"
-
-
-class SourceRow(Strict):
-    """What one source gives to one phase."""
-
-    source: str
-    domain: str
-    documents: int
-    tokens: int  # listed in the slice
-    samples_asked: int
-    samples: int
-    share_asked: float  # of the phase's samples
-    share_reached: float
-    epochs: float  # times the source is read in this phase
-    epochs_so_far: float  # and up to the end of it
-
-
-class PhaseTable(Strict):
-    """The mixture of one phase as it was built."""
-
-    number: int
-    name: str
-    sequence_length: int
-    iterations: int
-    samples: int
-    tokens: int  # samples × sequence_length
-    sources: list[SourceRow]
-    skipped: bool = False  # it was there already
+MANIFEST, BLEND, PLOT = "manifest.json", "blend.json", "mixture.png"
 
 
 class Job(NamedTuple):
@@ -58,67 +52,128 @@ class Job(NamedTuple):
     run: RunFolder
     plan: Plan
     receipts: dict[str, dict[str, Any]]  # of the shards, by source
-    sizes: dict[str, int]  # tokens of one epoch, by source
+    indices: dict[str, Index]  # of the shards, by source
+    streams: dict[str, Stream]
 
-    def inputs(self, number: int) -> dict[str, Any]:
-        """All that decides the documents of phase `number`: the phases up to it, not those after."""
-        fields = {"sequence_length", "samples", "iterations", "global_batch_size", "sources"}
+    def inputs(self, phase: PlannedPhase, start: Mapping[str, Position]) -> dict[str, Any]:
+        """All that decides a phase: its own fields, its sources, and what the phases before it have left of them."""
+        fields = {"name", "sequence_length", "samples", "iterations", "global_batch_size", "packing"}
+        asked = {"share", "samples", "minimum_document_tokens"}
+        limits = source_limits(self.recipe, sizes_of(list(self.receipts.values())))
         return {
-            "phases": [phase.model_dump(mode="json", include=fields) for phase in self.plan.phases[:number]],
+            **phase.model_dump(mode="json", include=fields),
+            "sources": {name: source.model_dump(mode="json", include=asked) for name, source in phase.sources.items()},
+            "start": {name: start[name].digest for name in phase.sources},
+            "shards": {name: self.receipts[name]["files"] for name in phase.sources},
+            "limits": {name: limits.get(name) for name in phase.sources},
+            "max_epochs": self.recipe.max_epochs,
             "seed": self.plan.seed,
-            "limit_tokens": self.recipe.limit_tokens,
-            "shards": {name: receipt["files"] for name, receipt in self.receipts.items()},
             "tokenizer": self.recipe.tokenizer.model_dump(mode="json"),
             "tool_version": tool_version(),
         }
 
 
-def finished_phase(job: Job, number: int) -> PhaseTable | None:
-    """The table of a phase that was built from the same inputs and is still whole, else None."""
-    folder = job.run.phase(number)
-    manifest = matching_receipt(folder / MANIFEST, job.inputs(number))
+class Finished(NamedTuple):
+    """A phase that lies in its folder."""
+
+    table: PhaseTable
+    after: dict[str, Position]  # of its sources
+
+
+def finished_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], slices: bool) -> Finished | None:
+    """The phase that was built from the same inputs if it is still whole, else None.
+
+    Args:
+        start: where its sources stood before it.
+        slices: False to look only at what the phases after it need.
+    """
+    folder = job.run.phase(phase.number)
+    manifest = matching_receipt(folder / MANIFEST, job.inputs(phase, start))
     if manifest is None:
         return None
-    files = {folder / name: sha for name, sha in manifest["files"].items()}
-    if not all(path.is_file() and file_digest(path) == sha for path, sha in files.items()):
+    files = {cursor_file(name): entry["sha256"] for name, entry in manifest["after"].items()}
+    if slices:  # a .bin, link or packs, only has to be there: `cpt data verify` reads it
+        files |= {name: sha for name, sha in manifest["files"].items() if not name.endswith(".bin")}
+        if not all((folder / name).with_suffix(".bin").is_file() for name in files if name.endswith(".idx")):
+            return None
+    if not all((folder / name).is_file() for name in files):
         return None
-    links = [path.with_suffix(".bin") for path in files if path.suffix == ".idx"]
-    return PhaseTable(**manifest["table"], skipped=True) if all(link.is_file() for link in links) else None
+    with ThreadPoolExecutor(available_cores()) as pool:
+        if list(pool.map(file_digest, [folder / name for name in files])) != list(files.values()):
+            return None
+    after = {
+        name: stored_position(folder, name, entry, len(job.streams[name].lengths))
+        for name, entry in manifest["after"].items()
+    }
+    return Finished(PhaseTable(**manifest["table"], skipped=True), after)
 
 
-def write_phase(
-    job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], indices: Mapping[str, Index], given: Mapping[str, int]
-) -> PhaseTable:
-    """Write phases/<n>/ whole or not at all. `given`: tokens listed of each source up to and including this phase."""
-    table = _table(job, phase, cut, given)
-    prefixes = [name for name, piece in cut.items() if piece.samples]
+def write_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], cut: CutPhase) -> PhaseTable:
+    """Write phases/<n>/.
+
+    Raises:
+        UserError: training was started with other documents in this phase.
+    """
+    table = phase_table(phase, cut, job.streams)
+    prefixes = [name for name, piece in cut.slices.items() if piece.samples]
     with atomic_folder(job.run.phase(phase.number)) as folder:
-        for name in prefixes:
-            _write_slice(folder / name, job.run.shards / name / PREFIX, indices[name], cut[name])
-        slices = {f"{name}.idx": file_digest(folder / f"{name}.idx") for name in prefixes}
-        write_json(folder / "blend.json", _blend(job, phase, {name: cut[name] for name in prefixes}, slices))
+        with ThreadPoolExecutor(available_cores()) as pool:
+            written = pool.map(lambda name: _write_slice(job, folder, name, cut), prefixes)
+            slices = {name: sha for files in written for name, sha in files.items()}
+        blend = _blend(job, phase, {name: cut.slices[name] for name in prefixes}, slices)
+        _refuse_other_than_trained(job.run, phase.number, blend["digest"])
+        write_json(folder / BLEND, blend)
         manifest = {
-            "inputs": job.inputs(phase.number),
+            "inputs": job.inputs(phase, start),
             "table": table.model_dump(mode="json", exclude={"skipped"}),
-            "files": {**slices, "blend.json": file_digest(folder / "blend.json")},
+            "files": {**slices, BLEND: file_digest(folder / BLEND)},
+            "after": {name: write_cursor(folder, name, cursor) for name, cursor in cut.after.items()},
         }
         write_json(folder / MANIFEST, manifest)
     return table
 
 
+def ensure_plot(job: Job, table: PhaseTable) -> None:
+    """Draw mixture.png if it is not there."""
+    path = job.run.phase(table.number) / PLOT
+    if not path.is_file():
+        from data_prep.mixture_plot import draw_mixture  # matplotlib: only when something is drawn
+
+        with atomic_file(path) as partial:
+            draw_mixture(table, job.recipe.max_epochs, partial)
+
+
 def phase_documents(run: RunFolder, number: int) -> Iterator[NDArray[np.integer]]:
-    """The documents that phase `number` reads, each once however often it is read: integer arrays [tokens]."""
+    """The documents that phase `number` reads, each once however often it is read: integer arrays [tokens].
+
+    Of a packed phase, what every sample holds of them, one after the other.
+    """
     folder = run.phase(number)
-    for name in read_json(folder / "blend.json")["prefixes"]:
+    for name in read_json(folder / BLEND)["prefixes"]:
         index = read_index(folder / name, whole=False)
         tokens = read_tokens(folder / name, index)
-        for document in np.unique(index.pointers, return_index=True)[1]:
-            yield read_document(tokens, index, int(document))
+        for at in np.unique(index.pointers, return_index=True)[1]:
+            document = read_document(tokens, index, int(at))
+            yield document[document != PADDING]
 
 
-def _write_slice(prefix: Path, shard: Path, index: Index, piece: Slice) -> None:
-    write_index(prefix, index.dtype, index.lengths[piece.documents], index.pointers[piece.documents])
-    data_file(prefix).symlink_to(os.path.relpath(data_file(shard), index_file(prefix).parent))
+def _write_slice(job: Job, folder: Path, name: str, cut: CutPhase) -> dict[str, str]:
+    """sha256 of the files written."""
+    shard, index, documents = job.run.shards / name / PREFIX, job.indices[name], cut.slices[name].documents
+    if name in cut.packs:
+        packed = write_packed(folder / name, read_tokens(shard, index), index, documents, cut.packs[name])
+        return {f"{name}.idx": file_digest(index_file(folder / name)), f"{name}.bin": packed}
+    data_file(folder / name).symlink_to(os.path.relpath(data_file(shard), folder))
+    return {f"{name}.idx": write_slice_index(folder / name, index, documents)}
+
+
+def _refuse_other_than_trained(run: RunFolder, number: int, blend_digest: str) -> None:
+    """A phase that training was started with stays as it is."""
+    trained = read_json(run.lock)["data"] if run.lock.is_file() else {}
+    if trained.get(str(number), blend_digest) != blend_digest:
+        raise UserError(
+            f"{run.phase(number)}: this run was trained on another mixture of it; choose another --run folder."
+        )
 
 
 def _blend(job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], slices: dict[str, str]) -> dict[str, Any]:
@@ -129,6 +184,7 @@ def _blend(job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], slices: dict
         "sequence_length": phase.sequence_length,
         "global_batch_size": phase.global_batch_size,
         "iterations": phase.iterations,
+        "packing": phase.packing,
         "samples_total": sum(piece.samples for piece in cut.values()),
         "seed": job.plan.seed,
         "separator_id": receipt["separator_id"],
@@ -138,33 +194,3 @@ def _blend(job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], slices: dict
         "shards": {name: job.receipts[name]["files"] for name in cut},
     }
     return {**blend, "digest": digest(blend)}
-
-
-def _table(job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], given: Mapping[str, int]) -> PhaseTable:
-    rows = []
-    for name, planned in phase.sources.items():
-        receipt = job.receipts[name]
-        piece = cut.get(name)
-        rows.append(
-            SourceRow(
-                source=name,
-                domain=receipt["domain"],
-                documents=len(piece.documents) if piece else 0,
-                tokens=piece.tokens if piece else 0,
-                samples_asked=planned.samples,
-                samples=piece.samples if piece else 0,
-                share_asked=planned.share,
-                share_reached=(piece.samples if piece else 0) / phase.samples,
-                epochs=(piece.tokens if piece else 0) / job.sizes[name],
-                epochs_so_far=given[name] / job.sizes[name],
-            )
-        )
-    return PhaseTable(
-        number=phase.number,
-        name=phase.name,
-        sequence_length=phase.sequence_length,
-        iterations=phase.iterations,
-        samples=phase.samples,
-        tokens=phase.tokens,
-        sources=rows,
-    )

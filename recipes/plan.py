@@ -1,20 +1,12 @@
 """The arithmetic of a curriculum: recipe + source sizes -> exact integers per phase and source."""
 
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import NamedTuple
 
 from recipes.cluster import BatchIdentity, Cluster, batch_identity
 from recipes.errors import UserError
-from recipes.schema import Phase, Recipe, Schedule, Strict
-
-
-class SourceSize(NamedTuple):
-    """What a corpus holds of one source, held-out documents not counted."""
-
-    name: str
-    domain: str
-    tokens: int
+from recipes.readings import SourceSize, unread
+from recipes.schema import Packing, Phase, Recipe, Schedule, Strict
+from recipes.shares import largest_remainder, minimum_of, source_limits, source_shares
 
 
 class PlannedSource(Strict):
@@ -23,8 +15,10 @@ class PlannedSource(Strict):
     share: float  # of the phase's samples, as the recipe asks
     samples: int  # sequences
     tokens: int
+    minimum_document_tokens: int = 1  # of a document; 1: any
     epochs: float  # times the source is read in this phase
     epochs_so_far: float  # and up to the end of it
+    most_readings: float = 0.0  # times that documents of the length that is read most are read up to the end of it
 
 
 class PlannedPhase(Strict):
@@ -40,6 +34,7 @@ class PlannedPhase(Strict):
     tokens: int
     warmup_iterations: int
     schedule: Schedule
+    packing: Packing = "concatenate"
     batch: BatchIdentity | None
     sources: dict[str, PlannedSource]
 
@@ -63,75 +58,32 @@ def make_plan(recipe: Recipe, sizes: Sequence[SourceSize], cluster: Cluster | No
         UserError: a mixture names what the corpus does not have, a source would be read more often than max_epochs, or
             the batch does not divide over the cluster's ranks. The sentence names the field and what would fit.
     """
-    read = {size.name: 0 for size in sizes}
+    readings = {size.name: unread(size, {minimum_of(phase, size) for phase in recipe.phases}) for size in sizes}
+    beyond = dict.fromkeys(readings, 0)  # tokens that slices may list beyond what they give: documents stay whole
     phases = []
     for number, phase in enumerate(recipe.phases, 1):
         shares = source_shares(recipe, number, sizes)
+        minimums = {size.name: minimum_of(phase, size) for size in sizes if size.name in shares}
         samples = largest_remainder(shares, phase.samples)
-        asked = {name: count * phase.sequence_length for name, count in samples.items()}
-        _check_epochs(recipe, number, sizes, read, asked, shares)
-        tokens = {size.name: size.tokens for size in sizes}
+        left = {name: readings[name].left(minimums[name], recipe.max_epochs) - beyond[name] for name in shares}
+        _check_epochs(recipe, number, sizes, shares, left)
         sources = {}
         for name, share in shares.items():
-            read[name] += asked[name]
+            asked = samples[name] * phase.sequence_length
+            readings[name] = readings[name].after(minimums[name], asked)
+            beyond[name] += phase.sequence_length if samples[name] else 0
+            tokens = sum(readings[name].tokens)
             sources[name] = PlannedSource(
                 share=share,
                 samples=samples[name],
-                tokens=asked[name],
-                epochs=asked[name] / tokens[name],
-                epochs_so_far=read[name] / tokens[name],
+                tokens=asked,
+                minimum_document_tokens=minimums[name],
+                epochs=asked / tokens,
+                epochs_so_far=float(sum(readings[name].read) / tokens),
+                most_readings=readings[name].most,
             )
         phases.append(_planned(recipe, number, phase, sources, cluster))
     return Plan(recipe=recipe.name, seed=recipe.seed, phases=phases)
-
-
-def source_shares(recipe: Recipe, number: int, sizes: Sequence[SourceSize]) -> dict[str, float]:
-    """Share of each source in a phase: a key of `mixture` is a source, or a domain split by its sources' tokens."""
-    shares: dict[str, float] = {}
-    for key, share in recipe.phase(number).mixture.items():
-        members = _members(recipe, f"phases.{number}.mixture.{key}", key, sizes)
-        total = sum(size.tokens for size in members)
-        for size in members:
-            if size.name in shares:
-                raise UserError(
-                    f"recipe {recipe.name}, field `phases.{number}.mixture`: source {size.name} is named twice, by "
-                    f"itself and by its domain; name one of them."
-                )
-            shares[size.name] = share * size.tokens / total
-    return {name: share for name, share in shares.items() if share > 0}
-
-
-def source_limits(recipe: Recipe, sizes: Sequence[SourceSize]) -> dict[str, int]:
-    """Tokens that a source is limited to by `limit_tokens`; a domain's limit is split by its sources' tokens."""
-    limits: dict[str, int] = {}
-    for key, limit in recipe.limit_tokens.items():
-        members = _members(recipe, f"limit_tokens.{key}", key, sizes)
-        total = sum(size.tokens for size in members)
-        limits |= {size.name: max(1, limit * size.tokens // total) for size in members if limit < total}
-    return limits
-
-
-def _members(recipe: Recipe, field: str, key: str, sizes: Sequence[SourceSize]) -> list[SourceSize]:
-    """The source named `key`, or else the sources of the domain `key`."""
-    members = [size for size in sizes if size.name == key] or [size for size in sizes if size.domain == key]
-    if not any(size.tokens for size in members):
-        known = sorted({size.name for size in sizes} | {size.domain for size in sizes})
-        raise UserError(
-            f"recipe {recipe.name}, field `{field}`: the corpus has no text of a source or domain of that name; it has "
-            f"{', '.join(known)}."
-        )
-    return members
-
-
-def largest_remainder(shares: dict[str, float], total: int) -> dict[str, int]:
-    """Integers in proportion to `shares` that add up to exactly `total`, each within one of its exact quota."""
-    weight = sum(map(Fraction, shares.values()))  # exact: floats would misplace samples in budgets of 10^12 tokens
-    quotas = {name: Fraction(share) / weight * total for name, share in shares.items()}
-    counts = {name: int(quota) for name, quota in quotas.items()}
-    by_remainder = sorted(quotas, key=lambda name: (counts[name] - quotas[name], name))
-    for name in by_remainder[: total - sum(counts.values())]:
-        counts[name] += 1
-    return counts
 
 
 def expected_sizes(recipe: Recipe) -> list[SourceSize]:
@@ -147,27 +99,39 @@ def limited_sizes(recipe: Recipe, sizes: Sequence[SourceSize]) -> list[SourceSiz
 
 
 def _check_epochs(
-    recipe: Recipe,
-    number: int,
-    sizes: Sequence[SourceSize],
-    read: dict[str, int],
-    asked: dict[str, int],
-    shares: dict[str, float],
+    recipe: Recipe, number: int, sizes: Sequence[SourceSize], shares: dict[str, float], left: dict[str, int]
 ) -> None:
-    """Refuse the first phase in which a source exceeds max_epochs, with the largest budget that does not."""
-    left = {size.name: recipe.max_epochs * size.tokens - read[size.name] for size in sizes}
-    worst = min(asked, key=lambda name: left[name] - asked[name])
-    if asked[worst] <= left[worst]:
-        return
+    """Refuse a phase that asks for more than what is `left` of a source, with the largest budget that does not."""
     phase = recipe.phase(number)
-    feasible = max(0, int(min(left[name] / share for name, share in shares.items())))
+    if not (missing := _missing(phase, shares, left, phase.iterations)):
+        return
+    feasible, refused = 0, phase.iterations
+    while refused - feasible > 1:
+        middle = (feasible + refused) // 2
+        feasible, refused = (feasible, middle) if _missing(phase, shares, left, middle) else (middle, refused)
+    worst = max(missing, key=lambda name: (missing[name], name))
     size = next(size for size in sizes if size.name == worst)
+    minimum = minimum_of(phase, size)
+    long = f" in documents of at least {minimum:,} tokens" if minimum > 1 else ""
+    lower = ", or its minimum_document_tokens" if minimum > 1 else ""
+    asked, all_tokens = left[worst] + missing[worst], size.at_least(minimum)
     raise UserError(
-        f"recipe {recipe.name}, field `phases.{number}.token_budget`: phase {phase.name} asks for {asked[worst]:,} "
-        f"tokens of {worst}, but of its {size.tokens:,} tokens, read at most {recipe.max_epochs:g} times over all "
-        f"phases, {max(0, int(left[worst])):,} are left; with this mixture the phase can have at most "
-        f"{feasible:,} tokens (or lower the share of {worst}, or raise max_epochs)."
+        f"recipe {recipe.name}, field `phases.{number}.token_budget`: phase {phase.name} asks for "
+        f"{asked:,} tokens of {worst}{long}, but of its {all_tokens:,} tokens{long}, read at most "
+        f"{recipe.max_epochs:g} times over all phases, {left[worst]:,} are left; with this mixture the phase can have "
+        f"at most {feasible * phase.tokens_per_iteration:,} tokens (or lower the share of {worst}{lower}, or raise "
+        f"max_epochs)."
     )
+
+
+def _missing(phase: Phase, shares: dict[str, float], left: dict[str, int], iterations: int) -> dict[str, int]:
+    """Tokens by which `iterations` steps ask for more than what is left, of each source that they do.
+
+    A slice may list up to one sequence more than it gives.
+    """
+    samples = largest_remainder(shares, iterations * phase.global_batch_size)
+    asked = {name: (count + 1) * phase.sequence_length for name, count in samples.items() if count}
+    return {name: tokens - left[name] for name, tokens in asked.items() if tokens > left[name]}
 
 
 def _planned(
@@ -188,6 +152,7 @@ def _planned(
         tokens=phase.samples * phase.sequence_length,
         warmup_iterations=phase.warmup_iterations,
         schedule=phase.schedule,
+        packing=phase.packing,
         batch=batch,
         sources=sources,
     )

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recipes.cluster import Cluster
-from recipes.plan import Plan, PlannedPhase, SourceSize
+from recipes.plan import Plan, PlannedPhase, PlannedSource, SourceSize
 from recipes.schema import Recipe
 
 
@@ -82,6 +82,11 @@ def _source_table(recipe: Recipe, plan: Plan, sizes: Sequence[SourceSize]) -> Ta
         cells = []
         for phase in plan.phases:
             source = phase.sources.get(size.name)
-            cells.append(f"{source.share:.2%}  {source.epochs_so_far:.2f}" if source else "–")
+            cells.append(_share(source) if source else "–")
         table.add_row(size.name, f"{size.tokens:,}", *cells)
     return table
+
+
+def _share(source: PlannedSource) -> str:
+    long = f"\n≥ {source.minimum_document_tokens:,} tokens" if source.minimum_document_tokens > 1 else ""
+    return f"{source.share:.2%}  {source.epochs_so_far:.2f}{long}"

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recipes.shape import Qwen3Shape
 
+Packing = Literal["concatenate", "best_fit"]
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +77,8 @@ class Phase(Strict):
     pipeline_parallel: int = Field(1, gt=0)
     context_parallel: int = Field(1, gt=0)
     mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # source or domain -> share of the tokens
+    minimum_document_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}  # source or domain -> only documents so long
+    packing: Packing = "concatenate"  # best_fit: documents that fit a sequence stay whole
     schedule: Schedule
     optimizer_state: Literal["reset", "carry"] = "reset"
 
@@ -128,7 +132,7 @@ class Recipe(Strict):
     tokenizer: Tokenizer
     optimizer: Optimizer = Optimizer()
     phases: list[Phase] = Field(min_length=1)
-    max_epochs: float = Field(4.0, gt=0)  # times a source may be read, over all phases
+    max_epochs: float = Field(4.0, gt=0, le=200)  # times a source may be read, over all phases
     limit_tokens: dict[
         str, Annotated[int, Field(gt=0)]
     ] = {}  # source or domain -> read a random part of this size only

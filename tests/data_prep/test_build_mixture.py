@@ -89,14 +89,14 @@ def test_bad_input_gets_one_sentence_and_status_2(tmp_path: Path, arguments: lis
 
 
 def test_an_unreadable_source_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "laws.jsonl").symlink_to("/proc/self/mem")  # opens, and fails when read, even for root
+    (tmp_path / "laws.jsonl.gz").symlink_to("/proc/self/mem")  # opens, and fails when read, even for root
     (tmp_path / "corpus.yaml").write_text(
-        "name: broken\nsources: [{name: laws, domain: legal, files: [laws.jsonl], language: tr, licence: none}]\n"
+        "name: broken\nsources: [{name: laws, domain: legal, files: [laws.jsonl.gz], language: tr, licence: none}]\n"
     )
     mixtures = [f"--set=phases.{number}.mixture={{legal: 1.0}}" for number in range(1, 5)]
     result = call("--corpus", "corpus.yaml", *mixtures, folder=tmp_path)
     assert (result.returncode, len(result.stderr.strip().splitlines())) == (2, 1), result.stderr
-    assert "laws.jsonl cannot be read" in result.stderr
+    assert "laws.jsonl.gz cannot be read" in result.stderr
 
 
 @pytest.mark.slow  # a dozen starts

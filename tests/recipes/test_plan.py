@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from recipes.errors import UserError
 from recipes.load import load_cluster, load_recipe
-from recipes.plan import (
-    SourceSize,
-    expected_sizes,
-    largest_remainder,
-    limited_sizes,
-    make_plan,
-    source_limits,
-    source_shares,
-)
+from recipes.plan import SourceSize, expected_sizes, limited_sizes, make_plan
+from recipes.shares import largest_remainder, source_limits, source_shares
 
 SIZES = [
     SourceSize("laws", "legal", 3_000_000),
@@ -109,3 +102,71 @@ def test_limits_by_source_and_by_domain() -> None:
     assert [size.tokens for size in limited_sizes(recipe, SIZES)] == [300_000, 100_000, 2_000_000, 500_000]
     with pytest.raises(UserError, match=r"limit_tokens\.legals"):
         source_limits(load_recipe("qwen3_tiny", ["limit_tokens={legals: 1}"]), SIZES)
+
+
+LONG = [
+    SIZES[0]._replace(long={8192: 60_000, 1024: 900_000}),
+    SIZES[1]._replace(long={8192: 20_000, 1024: 500_000}),
+    *SIZES[2:],
+]
+
+
+def test_a_minimum_is_a_sources_own_or_its_domains() -> None:
+    recipe = load_recipe("qwen3_tiny", ["phases.4.minimum_document_tokens={legal: 8192, laws: 1024}"])
+    sources = make_plan(recipe, LONG).phases[3].sources
+    assert {name: source.minimum_document_tokens for name, source in sources.items()} == {
+        "laws": 1024,
+        "decisions": 8192,
+        "general_tr": 1,
+        "english": 1,
+    }
+    assert sources["laws"].share / sources["decisions"].share == pytest.approx(900_000 / 20_000)
+    before = make_plan(recipe, LONG).phases[2].sources["decisions"]
+    assert before.most_readings == before.epochs_so_far
+    assert sources["decisions"].most_readings == pytest.approx(
+        before.epochs_so_far + sources["decisions"].tokens / 20_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("minimum", "sentence"),
+    [
+        ("{legals: 9}", r"phases\.4\.minimum_document_tokens\.legals.*it has decisions, english, general"),
+        ("{laws: 9, english: 9}", r"minimum_document_tokens\.english`: the phase reads nothing of it"),
+    ],
+)
+def test_a_minimum_must_name_what_the_phase_reads(minimum: str, sentence: str) -> None:
+    overrides = ["phases.4.mixture={legal: 0.5, general: 0.5}", f"phases.4.minimum_document_tokens={minimum}"]
+    with pytest.raises(UserError, match=sentence):
+        make_plan(load_recipe("qwen3_tiny", overrides), LONG)
+
+
+def test_a_minimum_that_no_document_reaches_is_refused() -> None:
+    sizes = [SIZES[0]._replace(long={8192: 0}), *SIZES[1:]]
+    overrides = ["phases.4.mixture={laws: 1.0}", "phases.4.minimum_document_tokens={laws: 8192}"]
+    with pytest.raises(UserError, match=r"no document of laws has at least 8,192 tokens; lower it"):
+        make_plan(load_recipe("qwen3_tiny", overrides), sizes)
+
+
+def test_long_documents_that_cannot_fill_a_phase_are_refused_with_what_they_can() -> None:
+    overrides = ["phases.4.mixture={laws: 1.0}", "phases.4.minimum_document_tokens={laws: 8192}"]
+    recipe = load_recipe("qwen3_tiny", [*overrides, "phases.4.token_budget=1_000_000"])
+    with pytest.raises(UserError) as caught:
+        make_plan(recipe, LONG)
+    words = str(caught.value)
+    assert "of its 60,000 tokens in documents of at least 8,192 tokens, read at most 4 times over all phases" in words
+    feasible = int(words.split("at most ")[-1].split(" tokens")[0].replace(",", ""))
+    read = make_plan(load_recipe("qwen3_tiny"), LONG).phases[2].sources["laws"].epochs_so_far  # by the phases before
+    assert 200_000 < (4 - read) * 60_000 - 6 * 512 - 2 * 2048 < feasible < (4 - read) * 60_000
+    for budget, fits in ((feasible, True), (feasible + 2048, False)):
+        recipe = load_recipe("qwen3_tiny", [*overrides, f"phases.4.token_budget={budget}"])
+        if fits:
+            assert make_plan(recipe, LONG).phases[3].sources["laws"].most_readings <= 4
+        else:
+            with pytest.raises(UserError):
+                make_plan(recipe, LONG)
+
+
+def test_lengths_that_are_not_known_yet_count_as_long_enough() -> None:
+    overrides = ["phases.4.mixture={laws: 1.0}", "phases.4.minimum_document_tokens={laws: 8192}"]
+    assert make_plan(load_recipe("qwen3_tiny", overrides), SIZES).phases[3].sources["laws"].most_readings < 1
