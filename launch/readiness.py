@@ -39,7 +39,7 @@ def check_parts(recipe: Recipe, phases: Sequence[int]) -> None:
 
 def _check_blend(blend: Blend, recipe: Recipe, number: int) -> None:
     phase, vocabulary = recipe.phase(number), recipe.model.shape.vocab_size
-    for field in ("sequence_length", "global_batch_size", "iterations"):
+    for field in ("sequence_length", "global_batch_size", "iterations", "packing"):
         found, expected = getattr(blend, field), getattr(phase, field)
         if found != expected:
             raise UserError(

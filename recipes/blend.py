@@ -1,5 +1,7 @@
 """`phases/<n>/blend.json`: what one phase reads. Written by the data side, read by training."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recipes.artifacts import read_json
@@ -16,10 +18,12 @@ class Blend(BaseModel):
     sequence_length: int = Field(gt=0)  # tokens
     global_batch_size: int = Field(gt=0)  # sequences
     iterations: int = Field(gt=0)
+    packing: Literal["concatenate", "best_fit"] = "concatenate"  # best_fit: every document of a slice is one pack
     seed: int = Field(ge=0)
     separator_id: int = Field(ge=0)
     vocab_size: int = Field(gt=0)
     digest: str
+    slices: dict[str, str] = {}  # file -> sha256: every .idx, and the .bin of packs
     shards: dict[str, dict[str, str]] = {}  # source -> file -> sha256, as its receipt said when the slices were cut
 
     @property

@@ -33,7 +33,7 @@ def pretraining(recipe: Recipe, number: int, folder: RunFolder, blend: Blend, st
     return run.Partial(
         llm.pretrain,
         model=run.Config(Qwen3Model, config=_model(recipe, phase)),
-        data=_data(phase, folder.phase(number), blend, folder.training / "index_cache"),
+        data=_data(phase, folder.phase(number), blend),
         trainer=_trainer(recipe, phase),
         log=_log(recipe, number, folder),
         resume=auto_resume(start),
@@ -45,13 +45,12 @@ def _model(recipe: Recipe, phase: Phase) -> run.Config:
     return run.Config(PaddedQwen3Config, **model_fields(recipe.model.shape, phase.sequence_length, recipe.precision))
 
 
-def _data(phase: Phase, folder: Path, blend: Blend, cache: Path) -> run.Config:
+def _data(phase: Phase, folder: Path, blend: Blend) -> run.Config:
     return run.Config(
         PhaseData,
         folder=folder,
         blend=blend,
         micro_batch_size=phase.micro_batch_size,
-        cache=cache,
         num_workers=2 if has_cuda() else 0,
     )
 

@@ -1,18 +1,22 @@
-"""Megatron's GPTDataset without its traps: separators stay as they are, no dense masks, a cache found by content."""
+"""Megatron's GPTDataset without its traps: separators stay as they are, no dense masks, one epoch and no more."""
 
-import hashlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from megatron.core.datasets.blended_dataset import BlendedDataset
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+
+from recipes.blend import Blend
+from recipes.errors import UserError
 
 
 class SeparatorTokenizer:
     """All that Megatron's dataset asks of a tokenizer.
 
-    `pad` is no token at all: with a real id, `GPTDataset.__getitem__` turns every such input token into 0 and drops its
-    loss, and Qwen's pad token is the document separator.
+    `pad` is no token but what fills a pack behind its documents: `GPTDataset.__getitem__` turns such inputs into
+    token 0 and drops their loss. With a real id it would do so to that token, and Qwen's pad is the document separator.
     """
 
     pad = -1
@@ -23,53 +27,61 @@ class SeparatorTokenizer:
 
     @property
     def unique_identifiers(self) -> OrderedDict[str, Any]:
-        """Part of the cache key. The cached indices depend on document lengths only, never on the token values."""
+        """Part of the names of the index files, which depend on document lengths only, never on the token values."""
         return OrderedDict(separator_id=self.eod, vocab_size=self.vocab_size)
 
 
 class ShardDataset(GPTDataset):
-    """GPTDataset whose cached indices are found by what they were computed from, not by where it lies.
+    """GPTDataset whose index files are named after its slice, not after where it lies: the folder may move.
 
-    Upstream keys the cache by path: moved data misses it, data rewritten in place hits a stale one.
+    Their folder stands for the content (recipes/engine/build_cache.py).
     """
 
     def __init__(self, indexed_dataset: Any, dataset_path: str, *args: Any) -> None:
-        super().__init__(indexed_dataset, index_digest(Path(dataset_path)), *args)
+        super().__init__(indexed_dataset, Path(dataset_path).name, *args)
+        # Upstream caches the first sample's loss mask and then blanks that sample's padding in the cached tensor:
+        # every later sample would lose the loss of those positions.
+        self.masks_and_position_ids_are_cacheable = False
+        self.indices = None  # the numbers of all documents: only building needed them
 
 
-def index_digest(prefix: Path) -> str:
-    """sha256 of `<prefix>.idx`, which lists every document's length and place, and of the size of `<prefix>.bin`."""
-    digest = hashlib.sha256(prefix.with_name(prefix.name + ".idx").read_bytes())
-    digest.update(str(prefix.with_name(prefix.name + ".bin").stat().st_size).encode())
-    return digest.hexdigest()
-
-
-def dataset_config(
-    train: list[Path],
-    validation: list[Path],
-    sequence_length: int,
-    seed: int,
-    cache: Path,
-    tokenizer: SeparatorTokenizer,
-) -> GPTDatasetConfig:
+def dataset_config(folder: Path, blend: Blend, cache: Path) -> GPTDatasetConfig:
     """Bare prefixes, so that every one is read exactly once; attention and positions run across document ends.
 
+    Concatenated documents are cut into windows of sequence_length + 1 that share a token. A pack is a window of its
+    own: its last token has no label, and no loss.
+
     Args:
-        train, validation: path prefixes without `.bin`/`.idx`; an empty list leaves the split out.
-        cache: folder for Megatron's index files.
+        folder: `phases/<n>`.
+        cache: folder of Megatron's index files.
     """
     return GPTDatasetConfig(
-        random_seed=seed,
-        sequence_length=sequence_length,
-        blend_per_split=[_blend(train), _blend(validation), None],
+        random_seed=blend.seed,
+        sequence_length=blend.sequence_length,
+        blend_per_split=[([str(folder / prefix) for prefix in blend.prefixes], None), None, None],
         path_to_cache=str(cache),
-        tokenizer=tokenizer,
+        tokenizer=SeparatorTokenizer(blend.separator_id, blend.vocab_size),
         reset_position_ids=False,
         reset_attention_mask=False,
         eod_mask_loss=False,
         create_attention_mask=False,
+        add_extra_token_to_sequence=blend.packing == "concatenate",
     )
 
 
-def _blend(prefixes: list[Path]) -> tuple[list[str], None] | None:
-    return ([str(prefix) for prefix in prefixes], None) if prefixes else None
+def open_dataset(folder: Path, blend: Blend, cache: Path) -> BlendedDataset | ShardDataset:
+    """The samples of a phase by Megatron's own builder, which maps the index files in `cache`.
+
+    No size is asked for: with one, a single slice that is too short would silently be read a second time.
+
+    Raises:
+        UserError: the slices hold fewer samples than training reads.
+    """
+    config = dataset_config(folder, blend, cache)
+    dataset = BlendedMegatronDatasetBuilder(ShardDataset, [None, None, None], lambda: True, config).build()[0]
+    if len(dataset) < blend.samples:
+        raise UserError(
+            f"{folder}: the mixture holds {len(dataset)} samples, blend.json asks for {blend.samples}; "
+            f"rebuild the mixture."
+        )
+    return dataset

@@ -52,9 +52,10 @@ def _batches(run: RunFolder) -> Iterator[torch.Tensor]:
 
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     blend = load_blend(run, 1)
-    data = PhaseData(run.phase(1), blend, micro_batch_size=1, cache=run.root / "plain_cache")
+    data = PhaseData(run.phase(1), blend, micro_batch_size=1)
     data.setup()
-    samples = [torch.cat([one["tokens"], one["labels"][-1:]]) for one in (data._train[n] for n in range(blend.samples))]
+    read = (data.dataset[number] for number in range(blend.samples))
+    samples = [torch.cat([one["tokens"], one["labels"][-1:]]) for one in read]
     yield from torch.stack(samples).split(blend.global_batch_size)
 
 
