@@ -1,4 +1,4 @@
-"""Find the tokenizer that a recipe names: one that ships with the sample, or the user's own folder."""
+"""What ships with the project, the sample corpus and tokenizers; and the tokenizer that a recipe names, ours or not."""
 
 import gzip
 import shutil
@@ -8,7 +8,8 @@ from recipes.artifacts import atomic_folder
 from recipes.errors import UserError
 
 PREFIX = "bundled:"
-TOKENIZERS = Path(__file__).parent / "sample" / "tokenizers"
+SAMPLE = Path(__file__).parent / "sample" / "corpus.yaml"
+TOKENIZERS = SAMPLE.parent / "tokenizers"
 
 
 def tokenizer_folder(path: str, cache: Path) -> Path:

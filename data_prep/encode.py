@@ -1,8 +1,10 @@
 """Text to token ids by gigatoken, cross-checked against Hugging Face `tokenizers`; a separator ends every document."""
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,12 @@ from data_prep.indexed import token_dtype
 from recipes.artifacts import file_digest
 from recipes.errors import UserError
 
-CHECKED_DOCUMENTS = 32  # per source
-CHECKED_CHARACTERS = 20_000  # of each
+
+class Encoded(NamedTuple):
+    """Documents as token ids."""
+
+    tokens: NDArray[np.integer]  # [sum of lengths]
+    lengths: NDArray[np.int64]  # [documents], tokens with the separator
 
 
 class Encoder:
@@ -22,61 +28,91 @@ class Encoder:
         self.folder, self.separator = folder, separator
         self.file = folder / "tokenizer.json"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which loads the two libraries' tokenizers itself."""
+        return {name: value for name, value in vars(self).items() if name not in ("_fast", "_reference")}
+
     @cached_property
     def digest(self) -> str:
         """sha256 of tokenizer.json."""
         return file_digest(self.file)
 
-    @cached_property
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
-        return max(self._reference.get_vocab(with_added_tokens=True).values()) + 1
+        return self._vocabulary[0]
 
-    @cached_property
+    @property
     def separator_id(self) -> int:
-        found = self._reference.token_to_id(self.separator)
-        if found is None:
-            raise UserError(
-                f"tokenizer {self.file}: it has no token {self.separator!r}; name its document separator in the "
-                f"recipe's `tokenizer.separator`."
-            )
-        return int(found)
+        return self._vocabulary[1]
 
     @property
     def dtype(self) -> np.dtype:
         return token_dtype(self.vocab_size)
 
-    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        """Token ids of all documents one after the other, and each document's number of tokens with its separator."""
-        import awkward  # type: ignore[import-untyped]
-
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Token ids of all documents one after the other, each ended by the separator."""
         if not texts:
-            return np.zeros(0, np.uint32), np.zeros(0, np.int64)
-        ragged = self._fast.encode_batch(list(texts))
-        lengths = awkward.to_numpy(awkward.num(ragged)) + 1
-        tokens = np.empty(int(lengths.sum()), np.uint32)
-        ends = np.zeros(len(tokens), bool)
-        ends[np.cumsum(lengths) - 1] = True
-        tokens[~ends] = awkward.to_numpy(awkward.flatten(ragged))
+            return Encoded(np.zeros(0, self.dtype), np.zeros(0, np.int64))
+        ragged = self._fast.encode_batch(list(texts)).layout
+        offsets = np.asarray(ragged.offsets.data, np.int64)
+        ends = offsets[1:] - offsets[0] + np.arange(len(texts))  # of each document, where its separator goes
+        tokens = np.empty(int(ends[-1]) + 1, self.dtype)
+        inside = np.ones(len(tokens), bool)
+        inside[ends] = False
+        tokens[inside] = ragged.content.data[offsets[0] : offsets[-1]]
         tokens[ends] = self.separator_id
-        return tokens, lengths
+        return Encoded(tokens, np.diff(offsets) + 1)
 
-    def cross_check(self, texts: Sequence[str], places: Sequence[str]) -> None:
-        """Compare with Hugging Face `tokenizers` on the beginnings of a few documents.
+    def broken(self, encoded: Encoded) -> NDArray[np.intp]:
+        """Documents, by number, whose own text spells the separator: it would end them in the middle."""
+        ends = np.cumsum(encoded.lengths) - 1
+        found = np.flatnonzero(encoded.tokens == self.separator_id)
+        if len(found) == len(ends):
+            return np.zeros(0, np.intp)
+        return np.unique(np.searchsorted(ends, np.setdiff1d(found, ends)))
+
+    def reference(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids by Hugging Face `tokenizers`, without separators."""
+        return [found.ids for found in self._reference.encode_batch(list(texts), add_special_tokens=False)]
+
+    def cross_check(self, texts: Sequence[str], places: Sequence[str], reference: Sequence[list[int]]) -> None:
+        """Compare with what `reference` gave for the same texts.
 
         Raises:
             UserError: the ids differ; the sentence names the document.
         """
-        starts = [text[:CHECKED_CHARACTERS] for text in texts[:CHECKED_DOCUMENTS]]
-        tokens, lengths = self.encode(starts)
-        found = np.split(tokens, np.cumsum(lengths)[:-1])
-        expected = self._reference.encode_batch(starts, add_special_tokens=False)
-        for place, ids, reference in zip(places, found, expected, strict=False):
-            if ids[:-1].tolist() != reference.ids:
+        encoded = self.encode(texts)
+        found = np.split(encoded.tokens, np.cumsum(encoded.lengths)[:-1])
+        for place, ids, expected in zip(places, found, reference, strict=False):
+            if ids[:-1].tolist() != expected:
                 raise UserError(
                     f"tokenizer {self.file}: gigatoken and Hugging Face tokenizers disagree on the document at "
                     f"{place}; use another version of gigatoken, or report this tokenizer to its project."
                 )
+
+    @cached_property
+    def _vocabulary(self) -> tuple[int, int]:
+        """Its size and the separator's id, read from the file: a library would take half a second to load it."""
+        ids = self._ids()
+        if self.separator not in ids:
+            raise UserError(
+                f"tokenizer {self.file}: it has no token {self.separator!r}; name its document separator in the "
+                f"recipe's `tokenizer.separator`."
+            )
+        return max(ids.values()) + 1, ids[self.separator]
+
+    def _ids(self) -> dict[str, int]:
+        import orjson
+
+        try:
+            content = orjson.loads(self.file.read_bytes())
+            tokens = content["model"]["vocab"]
+            if isinstance(tokens, list):  # SentencePiece's unigram: pairs of token and score
+                tokens = {token: number for number, (token, _) in enumerate(tokens)}
+            return {**tokens, **{added["content"]: added["id"] for added in content["added_tokens"]}}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"tokenizer {self.file}: expected a readable tokenizer.json ({error!r}).") from error
 
     @cached_property
     def _reference(self):  # type: ignore[no-untyped-def]
@@ -88,6 +124,9 @@ class Encoder:
     def _fast(self):  # type: ignore[no-untyped-def]
         from gigatoken import Tokenizer
 
+        preloaded = sys.modules.get("data_prep.preloaded")
+        if preloaded and str(self.file) == preloaded.FILE:
+            return preloaded.TOKENIZER
         return self._load(Tokenizer)
 
     def _load(self, reader):  # type: ignore[no-untyped-def]

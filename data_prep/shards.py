@@ -1,184 +1,159 @@
 """Corpus -> shards/<source>/documents.{bin,idx} and heldout/<source>.{jsonl,bin,idx}, each source with a receipt.
 
-The receipt arrives with its folder, in one rename: a source whose receipt matches is whole and is skipped, any other is
-made again from its beginning. The same corpus gives the same bytes, however often the work was killed.
+A corpus that asks for tokens alone goes from its files straight to shards. Any other is cleaned part by part, then
+one selection over all sources decides which documents stay. What is finished has a receipt and is not done again; the
+same corpus gives the same bytes, however many workers there were and however often the work was killed.
 """
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 from rich.progress import Progress
 
-from data_prep.corpus import Corpus, Source, load_corpus, source_files
+from data_prep.build_source import build_source, matching_shard, source_inputs
+from data_prep.clean_corpus import Share, clean_corpus, cleaned_folder
+from data_prep.corpus import load_corpus
 from data_prep.encode import Encoder
-from data_prep.source_shard import DIGESTS, HELDOUT, write_source
-from recipes.artifacts import (
-    atomic_file,
-    atomic_folder,
-    digest,
-    file_digest,
-    matching_receipt,
-    read_json,
-    tool_version,
-    write_json,
-)
+from data_prep.heldout_folder import finish_heldout
+from data_prep.ingest.changes import compare
+from data_prep.ingest.plan import plan_parts
+from data_prep.preparation import DEFAULTS, Options, Preparation
+from data_prep.report import write_report
+from data_prep.search import Part as CleanedPart
+from data_prep.selection import select
+from data_prep.shard_receipts import RECEIPT, Receipt, is_whole, losses
+from data_prep.strict import refuse_losses
+from data_prep.tokenize_part import STREAMS, set_up
+from data_prep.tokenize_source import Workshop
+from data_prep.turn import Turn
+from data_prep.workers import Pool, start_server
+from recipes.artifacts import exclusive, json_form, read_json, write_json
 from recipes.errors import UserError
 from recipes.layout import RunFolder
-from recipes.plan import SourceSize
 
-Receipt = dict[str, Any]
-RECEIPT = "receipt.json"
-HELDOUT_SUFFIXES = (".jsonl", ".bin", ".idx")
+CORPUS = "corpus.json"  # in shards/: what all of them were made from
 
 
-def build_shards(corpus_file: Path, encoder: Encoder, run: RunFolder, progress: Progress) -> list[Receipt]:
-    """Receipts of all sources in the order of the corpus file; a source without a matching receipt is built.
+class Prepared(NamedTuple):
+    """The receipts of all sources in the order of the corpus file; none while other machines are still at it."""
+
+    receipts: list[Receipt]
+    parts_left: int = 0  # to be cleaned by other machines
+    sources_left: int = 0  # being tokenized by other machines
+
+
+def prepare(
+    corpus_file: Path, encoder: Encoder, run: RunFolder, progress: Progress, options: Options = DEFAULTS
+) -> Prepared:
+    """Build what is missing of the shards of a corpus, as far as this machine's share goes.
 
     Raises:
-        UserError: the corpus cannot be read or holds no usable document, or the disk is full.
+        UserError: the corpus cannot be read or holds no usable document, the disk is full, a run was trained on other
+            shards, or, if strict, a document cannot be read.
     """
     corpus = load_corpus(corpus_file)
-    files = {source.name: source_files(corpus_file, source) for source in corpus.sources}
-    seen: set[int] = set()
-    receipts: list[Receipt] = []
-    before = ""
-    for source in corpus.sources:
-        inputs = _inputs(corpus_file, corpus, source, files[source.name], encoder, before)
-        before = digest(inputs)
-        folder = run.shards / source.name
-        receipt = matching_receipt(folder / RECEIPT, inputs)
-        digests = _digests(run, receipt) if receipt else None
-        if receipt and digests is not None:
-            seen.update(digests)
-        else:
-            receipt = _build_source(corpus, source, files[source.name], inputs, encoder, run, seen, progress)
-        receipts.append(receipt)
-    if not any(receipt["documents"] for receipt in receipts):
-        raise UserError(
-            f"corpus file {corpus_file}: it holds no usable document ({_dropped(receipts)}); mend its sources."
-        )
-    _finish_heldout(corpus, run, receipts)
+    parts = {source.name: plan_parts(corpus_file, source) for source in corpus.sources}
+    job = Preparation(corpus_file, corpus, parts, encoder, run, progress, options)
+    receipts = _finished(job)
+    if receipts is None:
+        _refuse_trained(job)
+        if job.workers > 1:
+            start_server(encoder.file)
+        if corpus.cleans:
+            left = clean_corpus(corpus, job.all_parts, run, job.workers, options.share, progress, options.strict)
+            if left:
+                return Prepared([], left)
+        prepared = _tokenize(job)
+    else:
+        prepared = Prepared(receipts)
+    if options.strict:
+        refuse_losses(prepared.receipts)
+    return prepared
+
+
+def build_shards(
+    corpus_file: Path, encoder: Encoder, run: RunFolder, progress: Progress, options: Options = DEFAULTS
+) -> list[Receipt]:
+    """The receipts of all sources, built here where they are missing; raises as `prepare`.
+
+    Raises:
+        UserError: also if another machine is at some of them.
+    """
+    prepared = prepare(corpus_file, encoder, run, progress, options._replace(share=Share()))
+    if prepared.sources_left:
+        raise UserError(f"{run.root}: another process is tokenizing {prepared.sources_left} sources; wait for its end.")
+    return prepared.receipts
+
+
+def _finished(job: Preparation) -> list[Receipt] | None:
+    """The receipts of shards that were built from the same corpus and are still whole, else None."""
+    path = job.run.shards / CORPUS
+    try:
+        stored = read_json(path)
+        receipts = [read_json(job.run.shards / name / RECEIPT) for name in job.parts]
+    except UserError:
+        return None
+    compared = compare(stored["parts"], job.all_parts)
+    same = stored["settings"] == json_form(job.settings()) and compared.changed is None
+    if not same or not all(is_whole(job.run, receipt) for receipt in receipts):
+        return None
+    if stored["parts"] != compared.identities:
+        write_json(path, {**stored, "parts": compared.identities})
     return receipts
 
 
-def shard_sizes(run: RunFolder) -> list[SourceSize]:
-    """What the shards of a run hold, in the order of its corpus file; empty before they are all built."""
-    return sizes_of(shard_receipts(run))
+def _refuse_trained(job: Preparation) -> None:
+    """A run that was trained keeps its shards."""
+    path = job.run.shards / CORPUS
+    if not job.run.lock.is_file() or not path.is_file():
+        return
+    stored = read_json(path)
+    changed = compare(stored["parts"], job.all_parts).changed or "the corpus file, its tokenizer or the program"
+    raise UserError(
+        f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder for "
+        f"this corpus and tokenizer."
+    )
 
 
-def sizes_of(receipts: list[Receipt]) -> list[SourceSize]:
-    """Training tokens per source."""
-    return [SourceSize(receipt["source"], receipt["domain"], receipt["tokens"]) for receipt in receipts]
+def _tokenize(job: Preparation) -> Prepared:
+    """Select, tokenize the sources that no other machine is at, and if that was the last, say that all is there."""
+    decided: Receipt = {}
+    if job.corpus.cleans:
+        with exclusive(job.run.root / ".selecting"):  # of machines that find everything clean at once, one selects
+            decided = _select(job)
+    inputs = {source.name: source_inputs(job, source) for source in job.corpus.sources}
+    missing = [source for source in job.corpus.sources if not matching_shard(job, source.name, inputs[source.name])]
+    if missing:
+        turn = Turn(len(STREAMS))
+        with Pool(job.workers, set_up, job.encoder, turn) as pool:
+            workshop = Workshop(job.encoder, pool, turn)
+            for source in missing:
+                with exclusive(job.run.shards / f".{source.name}.lock", wait=False) as mine:
+                    if mine and not matching_shard(job, source.name, inputs[source.name]):
+                        build_source(job, source, inputs[source.name], decided, workshop)
+    receipts = [matching_shard(job, name, found) for name, found in inputs.items()]
+    built = [receipt for receipt in receipts if receipt]
+    if len(built) == len(receipts):
+        _finish(job, built, decided)
+        return Prepared(built)
+    return Prepared([], sources_left=len(receipts) - len(built))
 
 
-def _inputs(
-    corpus_file: Path, corpus: Corpus, source: Source, files: list[Path], encoder: Encoder, before: str
-) -> dict[str, Any]:
-    """All that decides a source's bytes; `before` stands for the sources whose documents it may not repeat."""
-    return {
-        "files": {os.path.relpath(path, corpus_file.parent): _digest_of(path) for path in files},
-        "source": source.model_dump(mode="json", exclude={"files"}),
-        "heldout_fraction": corpus.heldout_fraction,
-        "minimum_characters": corpus.minimum_characters,
-        "tokenizer_digest": encoder.digest,
-        "separator": encoder.separator,
-        "before": before,
-        "tool_version": tool_version(),
-    }
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
+def _finish(job: Preparation, receipts: list[Receipt], decided: Receipt) -> None:
+    """All sources are there: refuse a corpus of nothing, and write what speaks of all of them."""
+    if not any(receipt["documents"] for receipt in receipts):
         raise UserError(
-            f"corpus file {path} cannot be read ({error.strerror}); mend `files` or its permissions."
-        ) from error
-
-
-def _digests(run: RunFolder, receipt: Receipt) -> list[int] | None:
-    """The content digests of a source whose files are whole, else None. The .bin is judged by its size."""
-    folder = run.shards / receipt["source"]
-    heldout = {run.heldout / name: sha for name, sha in receipt["heldout"]["files"].items()}
-    try:
-        sizes = {name: (folder / name).stat().st_size for name in receipt["files"]}
-        whole = sizes.get("documents.bin", 0) == receipt["bytes"]
-        whole &= all(file_digest(path) == sha for path, sha in heldout.items())
-        return list(np.load(folder / DIGESTS).tolist()) if whole else None
-    except (OSError, ValueError):
-        return None
-
-
-def _build_source(
-    corpus: Corpus,
-    source: Source,
-    files: list[Path],
-    inputs: dict[str, Any],
-    encoder: Encoder,
-    run: RunFolder,
-    seen: set[int],
-    progress: Progress,
-) -> Receipt:
-    if run.lock.is_file() and matching_receipt(run.shards / source.name / RECEIPT, inputs) is None:
-        raise UserError(
-            f"{run.root}: this run was trained on other shards of {source.name}; choose another --run folder for this "
-            f"corpus and tokenizer."
+            f"corpus file {job.corpus_file}: it holds no usable document ({losses(receipts)}); mend its sources."
         )
-    task = progress.add_task(f"tokenizing {source.name}", total=sum(path.stat().st_size for path in files))
-    with atomic_folder(run.shards / source.name) as folder:
-        account = write_source(
-            folder, corpus, source, files, encoder, seen, lambda done: progress.update(task, completed=done)
-        )
-        _publish_heldout(folder / HELDOUT, run.heldout, source.name)
-        receipt = {"inputs": inputs, **account}
-        write_json(folder / RECEIPT, receipt)
-    return receipt
+    finish_heldout(job.corpus, job.run, receipts)
+    if decided or any(receipt["dropped"] for receipt in receipts):
+        write_report(job.corpus.name, receipts, decided, job.run.data_report)
+    else:
+        job.run.data_report.unlink(missing_ok=True)  # nothing was lost
+    parts = [identity for receipt in receipts for identity in receipt["parts"]]
+    write_json(job.run.shards / CORPUS, {"settings": job.settings(), "parts": parts})
 
 
-def _publish_heldout(staged: Path, heldout: Path, source: str) -> None:
-    """Move the held-out files where evaluation looks for them; the receipt that vouches for them comes after."""
-    for suffix in HELDOUT_SUFFIXES:
-        target, file = heldout / f"{source}{suffix}", staged / f"{source}{suffix}"
-        if file.exists():
-            with atomic_file(target) as partial:
-                file.replace(partial)
-        else:
-            target.unlink(missing_ok=True)
-    staged.rmdir()
-
-
-def _finish_heldout(corpus: Corpus, run: RunFolder, receipts: list[Receipt]) -> None:
-    """Write heldout/receipt.json, and remove what an earlier corpus or a killed run left there."""
-    sources = {receipt["source"]: {"domain": receipt["domain"], **receipt["heldout"]} for receipt in receipts}
-    expected = {RECEIPT, *(name for source in sources.values() for name in source["files"])}
-    for path in run.heldout.iterdir():
-        if path.is_file() and path.name not in expected:
-            path.unlink()
-    content = {"corpus": corpus.name, "heldout_fraction": corpus.heldout_fraction, "sources": sources}
-    if not (run.heldout / RECEIPT).is_file() or read_json(run.heldout / RECEIPT) != content:
-        write_json(run.heldout / RECEIPT, content)
-
-
-def dropped_lines(receipts: list[Receipt]) -> list[str]:
-    """One line per source that lost documents: how many, why, and where the first of them was."""
-    return [f"{receipt['source']}: dropped {_dropped([receipt])}" for receipt in receipts if receipt["dropped"]]
-
-
-def shard_receipts(run: RunFolder) -> list[Receipt]:
-    """The receipts of a run in the order of its corpus file; empty before its shards are all built."""
-    path = run.heldout / RECEIPT
-    if not path.is_file():
-        return []
-    return [read_json(run.shards / name / RECEIPT) for name in read_json(path)["sources"]]
-
-
-def _dropped(receipts: list[Receipt]) -> str:
-    """For example `not_json 3, first at laws.jsonl:7`."""
-    found = [
-        f"{reason} {count}, first at {receipt['dropped_at'][reason][0]}"
-        for receipt in receipts
-        for reason, count in receipt["dropped"].items()
-    ]
-    return "; ".join(found) or "its files are empty"
+def _select(job: Preparation) -> Receipt:
+    parts = [CleanedPart(part.source, part.number, cleaned_folder(job.run, part)) for part in job.all_parts]
+    return select(job.corpus, job.corpus_file, parts, job.run.selection, job.workers)

@@ -111,7 +111,7 @@ def _documents(heldout: Path, tokenizer: Path, recipe: Recipe) -> list[Document]
 
 def _plan(run: RunFolder) -> tuple[Any, dict[str, str]]:
     """The run's plan and the domain of each of its sources; (None, {}) if the run has none."""
-    from data_prep.shards import shard_sizes
+    from data_prep.shard_receipts import shard_sizes
     from recipes.load import validate
     from recipes.plan import Plan
 

@@ -41,14 +41,13 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Print phases, tokens, iterations, epochs per source, schedule and batch identity; refuse what cannot be."""
-    from data_prep.shards import shard_sizes
-    from recipes.plan import expected_sizes, limited_sizes, make_plan
+    from data_prep.streams import planning_sizes
+    from recipes.plan import expected_sizes, make_plan
     from recipes.plan_view import show_plan
 
     loaded = load_recipe(recipe, overrides or [])
     on = load_cluster(cluster) if cluster else None
-    found = shard_sizes(_folder(run, loaded.name))
-    sizes = limited_sizes(loaded, found) if found else expected_sizes(loaded)
+    sizes = planning_sizes(loaded, _folder(run, loaded.name)) or expected_sizes(loaded)
     if not sizes:
         raise UserError(f"recipe {loaded.name}: give `expected_tokens`, or build its shards first with `cpt data mix`.")
     planned = make_plan(loaded, sizes, on)

@@ -59,8 +59,8 @@ def quickstart(corpus: Path | None, folder: Path, overrides: Sequence[str] = ())
 
 
 def _mix(recipe: Recipe, corpus: Path | None, run: RunFolder, show: bool = False) -> None:
+    from data_prep.bundled import SAMPLE
     from data_prep.commands import progress_bars, show_tables
-    from data_prep.corpus import SAMPLE
     from data_prep.mixture import build
 
     terminal = console()

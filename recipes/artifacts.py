@@ -6,6 +6,7 @@ is killed at any line leaves either the old file or the new one.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -60,6 +61,26 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path`; yields whether it is held, which it is not if another holds it and `wait` is False.
+
+    The kernel gives it back however the holder ends. Where the file system has no locks, everybody holds it.
+    """
+    with explained_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    with stream:
+        held = True
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        except OSError:
+            pass
+        yield held
 
 
 def _temporary_beside(target: Path) -> Path:
@@ -133,8 +154,13 @@ def matching_receipt(path: Path, inputs: Any) -> dict[str, Any] | None:
         receipt = read_json(path)
     except UserError:
         return None
-    same = isinstance(receipt, dict) and receipt.get("inputs") == json.loads(json.dumps(inputs))
+    same = isinstance(receipt, dict) and receipt.get("inputs") == json_form(inputs)
     return receipt if same else None
+
+
+def json_form(content: Any) -> Any:
+    """`content` as it is when it comes back from a JSON file: tuples are lists, keys are strings."""
+    return json.loads(json.dumps(content))
 
 
 def digest(content: Any) -> str:

@@ -8,10 +8,16 @@ from pathlib import Path
 class RunFolder:
     """The paths of one run.
 
+    clean/<source>/<part>/                cleaned documents as Parquet, with receipt.json; may be deleted later
+    selection/                            which of the cleaned documents stay
     shards/<source>/documents.{bin,idx}   tokenized training documents, with receipt.json
     heldout/<source>.jsonl                documents that no phase ever trains on
     phases/<n>/<source>.{idx,bin}         what phase n reads: slices over the shards, with blend.json
+    phases/<n>/manifest.json              the receipt of that, with mixture.png
+    phases/<n>/given/                     which documents of each source were given up to and with phase n
+    phases/<n>/cache/                     Megatron's index files for it
     run.lock.json                         what training was started with; it goes on with nothing else
+    data_report.html                      what the data lost to cleaning and why, with samples
     plan.json                             the exact integers of every phase
     base_checkpoint/                      the imported base model, as a NeMo checkpoint
     training/phase_<n>/                   checkpoints of phase n
@@ -21,6 +27,18 @@ class RunFolder:
     """
 
     root: Path
+
+    @property
+    def clean(self) -> Path:
+        return self.root / "clean"
+
+    @property
+    def selection(self) -> Path:
+        return self.root / "selection"
+
+    @property
+    def data_report(self) -> Path:
+        return self.root / "data_report.html"
 
     @property
     def shards(self) -> Path:

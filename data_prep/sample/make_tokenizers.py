@@ -15,8 +15,13 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
-from data_prep.clean import clean, content_digest, is_held_out
-from data_prep.corpus import SAMPLE, load_corpus, source_files
+from data_prep.bundled import SAMPLE
+from data_prep.cleaning.unicode import Unicode
+from data_prep.corpus import load_corpus
+from data_prep.digest import content_digest, held_out_below
+from data_prep.ingest.document import Dropped
+from data_prep.ingest.plan import plan_parts
+from data_prep.ingest.read import read_part
 
 HERE = Path(__file__).parent / "tokenizers"
 VOCABULARY = 8_192
@@ -38,11 +43,12 @@ CONFIG = {
 
 def training_texts() -> Iterator[str]:
     corpus = load_corpus(SAMPLE)
+    below = held_out_below(corpus.heldout_fraction)
     for source in corpus.sources:
-        for path in source_files(SAMPLE, source):
-            with gzip.open(path, "rt", encoding="utf-8") as stream:
-                texts = [clean(json.loads(line)[source.text_field]) for line in stream]
-            yield from (text for text in texts if not is_held_out(content_digest(text), corpus.heldout_fraction))
+        clean = Unicode().ready(source.language)
+        for part in plan_parts(SAMPLE, source):
+            texts = (clean(document.text) for document in read_part(part, source.text_field, Dropped()))
+            yield from (text for text in texts if isinstance(text, str) and content_digest(text) >= below)
 
 
 def make_bpe8k(qwen3: Tokenizer) -> Tokenizer:

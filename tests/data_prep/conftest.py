@@ -10,7 +10,7 @@ import yaml
 from hypothesis import settings
 from rich.progress import Progress
 
-from data_prep.corpus import SAMPLE
+from data_prep.bundled import SAMPLE
 from data_prep.encode import Encoder
 from data_prep.shards import build_shards
 from recipes.layout import RunFolder

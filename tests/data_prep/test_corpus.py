@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from data_prep.corpus import SAMPLE, load_corpus, source_files
+from data_prep.bundled import SAMPLE
+from data_prep.corpus import load_corpus, source_files
 from recipes.errors import UserError
 
 SOURCE = {"name": "laws", "domain": "legal", "files": ["a.jsonl"], "language": "tr", "licence": "none"}
@@ -29,8 +30,13 @@ def test_the_sample_is_valid_and_its_files_are_there() -> None:
     [
         ({"domian": "x"}, "unknown field `sources.1.domian`, did you mean 'domain'"),
         ({"name": "12"}, "sources.1.name"),
-        ({"files": ["a.csv"]}, "end in .jsonl or .jsonl.gz"),
-        ({"files": []}, "sources.1.files"),
+        ({"files": ["a.csv"]}, "end in .jsonl, .jsonl.gz"),
+        ({"files": []}, "expected either `files` or `dataset`"),
+        ({"dataset": "org/name"}, "expected either `files` or `dataset`"),
+        ({"split": "train"}, "`split` and `config` belong to a `dataset`"),
+        ({"cleaning": ["unicod"]}, "unknown cleaning step 'unicod', did you mean 'unicode'"),
+        ({"cleaning": [{"length": {"minimum_character": 3}}]}, "did you mean 'minimum_characters'"),
+        ({"cleaning": "turkish_lega"}, "unknown preset 'turkish_lega', did you mean 'turkish_legal'"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
@@ -75,3 +81,22 @@ def test_wrong_files_are_a_sentence(tmp_path: Path, files: list[str], sentence: 
     corpus = write(tmp_path, {**SOURCE, "files": files})
     with pytest.raises(UserError, match=sentence):
         source_files(corpus, load_corpus(corpus).sources[0])
+
+
+def test_a_source_may_be_cleaned_in_its_own_way(tmp_path: Path) -> None:
+    own = {**SOURCE, "name": "theses", "cleaning": ["unicode"]}
+    corpus = load_corpus(write(tmp_path, SOURCE, own, cleaning=["unicode", {"length": {"minimum_characters": 5}}]))
+    assert [[step.name for step in corpus.steps(source)] for source in corpus.sources] == [
+        ["unicode", "length"],
+        ["unicode"],
+    ]
+    dumped = corpus.model_dump(mode="json")
+    assert [list(step) for step in dumped["sources"][1]["cleaning"]] == [["unicode"]]
+    assert dumped["cleaning"][1] == {"length": {**dumped["cleaning"][1]["length"], "minimum_characters": 5}}
+
+
+def test_a_corpus_that_asks_for_tokens_alone_is_not_cleaned(tmp_path: Path) -> None:
+    raw = {"cleaning": [], "exact_duplicates": "keep"}
+    assert not load_corpus(write(tmp_path, SOURCE, **raw)).cleans
+    for more in ({"cleaning": ["unicode"]}, {"exact_duplicates": "drop"}, {"near_duplicates": {}}):
+        assert load_corpus(write(tmp_path, SOURCE, **{**raw, **more})).cleans

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from data_prep.encode import Encoder
+from data_prep.encode import Encoded, Encoder
 from recipes.errors import UserError
 
 
@@ -40,14 +39,30 @@ def test_a_broken_tokenizer_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_difference_names_the_document(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder.cross_check(["bir", "iki"], ["a:1", "a:2"])
+    texts = ["bir", "iki"]
+    encoder.cross_check(texts, ["a:1", "a:2"], encoder.reference(texts))
 
-    def wrong(self: Encoder, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        tokens, lengths = encode(self, texts)
-        tokens[lengths[0]] += 1
-        return tokens, lengths
+    def wrong(self: Encoder, texts: list[str]) -> Encoded:
+        encoded = encode(self, texts)
+        encoded.tokens[encoded.lengths[0]] += 1
+        return encoded
 
     encode = Encoder.encode
     monkeypatch.setattr(Encoder, "encode", wrong)
     with pytest.raises(UserError, match="disagree on the document at a:2"):
-        encoder.cross_check(["bir", "iki"], ["a:1", "a:2"])
+        encoder.cross_check(texts, ["a:1", "a:2"], encoder.reference(texts))
+
+
+SEPARATOR = "<|endoftext|>"
+
+
+def test_the_file_is_read_as_tokenizers_reads_it(encoder: Encoder) -> None:
+    reference = encoder._reference
+    assert encoder.vocab_size == max(reference.get_vocab(with_added_tokens=True).values()) + 1
+    assert encoder.separator_id == reference.token_to_id(SEPARATOR)
+
+
+def test_documents_that_spell_the_separator_are_found(encoder: Encoder) -> None:
+    texts = [f"bir {SEPARATOR} iki", "üç", SEPARATOR, f"{SEPARATOR}{SEPARATOR} dört", "beş"]
+    assert encoder.broken(encoder.encode(texts)).tolist() == [0, 2, 3]
+    assert encoder.broken(encoder.encode(["bir", "iki"])).tolist() == []

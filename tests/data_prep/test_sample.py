@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from data_prep.corpus import SAMPLE, load_corpus
+from data_prep.bundled import SAMPLE
+from data_prep.corpus import load_corpus
 from data_prep.encode import Encoder
 from data_prep.indexed import read_index
-from data_prep.shards import shard_sizes
+from data_prep.shard_receipts import shard_sizes
 from recipes.layout import RunFolder
 
 FILES = sorted(SAMPLE.parent.glob("*.jsonl.gz"))

@@ -1,18 +1,25 @@
 """Shards of small corpora: what is in them, what is held out, what is skipped and what is made again."""
 
+import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.progress import Progress
 
-from data_prep import source_shard
-from data_prep.clean import content_digest, is_held_out
+from data_prep import cleaned, tokenize_part
+from data_prep.clean_corpus import Share
+from data_prep.digest import content_digest, held_out_below
 from data_prep.encode import Encoder
 from data_prep.indexed import read_document, read_index, read_tokens
-from data_prep.shards import Receipt, build_shards, dropped_lines, shard_sizes
+from data_prep.ingest import identity, plan
+from data_prep.preparation import Options
+from data_prep.shard_receipts import Receipt, dropped_lines, shard_sizes
+from data_prep.shards import build_shards, prepare
+from recipes.artifacts import read_json
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.plan import SourceSize
@@ -50,11 +57,16 @@ def snapshot(root: Path) -> dict[str, str]:
     }
 
 
+def products(root: Path) -> dict[str, str]:
+    """Digests of what training and evaluation read."""
+    return {name: sha for name, sha in snapshot(root).items() if name.endswith((".bin", ".idx", ".jsonl", ".npy"))}
+
+
 def test_every_document_is_in_the_shard_or_held_out(
     make_corpus: MakeCorpus, build: Callable, run: RunFolder, encoder: Encoder
 ) -> None:
     receipts = build(make_corpus({"laws": LAWS}, heldout_fraction=0.2))
-    expected = [is_held_out(content_digest(text), 0.2) for text in LAWS]
+    expected = [content_digest(text) < held_out_below(0.2) for text in LAWS]
     assert 0 < sum(expected) < len(LAWS)
     assert texts_of(encoder, run.shards / "laws" / "documents") == [
         text for text, out in zip(LAWS, expected, strict=True) if not out
@@ -67,12 +79,14 @@ def test_every_document_is_in_the_shard_or_held_out(
 
 
 def test_the_receipt_says_what_lies_there(make_corpus: MakeCorpus, build: Callable, run: RunFolder) -> None:
-    [receipt] = build(make_corpus({"laws": ["", "x", *LAWS, LAWS[3]]}, minimum_characters=5))
+    [receipt] = build(
+        make_corpus({"laws": ["", "x", *LAWS, LAWS[3]]}, cleaning=["unicode", {"length": {"minimum_characters": 5}}])
+    )
     folder = run.shards / "laws"
     assert receipt == json.loads((folder / "receipt.json").read_text())
     assert receipt["tokens"] * 2 == receipt["bytes"] == (folder / "documents.bin").stat().st_size
-    assert receipt["dropped"] == {"duplicate": 1, "no_text": 1, "too_short": 1}
-    assert receipt["dropped_at"]["duplicate"] == ["laws.jsonl.gz:63"]
+    assert receipt["dropped"] == {"duplicate": 1, "length.too_short": 1, "no_text": 1}
+    assert receipt["examples"]["duplicate"] == [{"place": "laws.jsonl.gz:63", "text": LAWS[3]}]
     assert (receipt["separator_id"], receipt["vocab_size"], receipt["dtype"]) == (8189, 8192, "uint16")
     for name, digest in receipt["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
@@ -99,10 +113,12 @@ def test_batches_do_not_change_a_byte(
 ) -> None:
     corpus = make_corpus({"laws": LAWS}, heldout_fraction=0.2)
     build(corpus)
-    monkeypatch.setattr(source_shard, "BATCH_CHARACTERS", 100)
+    monkeypatch.setattr(cleaned, "BATCH_CHARACTERS", 100)
+    monkeypatch.setattr(tokenize_part, "BATCH_CHARACTERS", 100)
+    monkeypatch.setattr(tokenize_part, "SPOOLED", 50)
     other = RunFolder(run.root.parent / "other")
     build_shards(corpus, encoder, other, Progress(disable=True))
-    assert snapshot(run.root) == snapshot(other.root)
+    assert products(run.root) == products(other.root)
 
 
 def test_a_second_build_writes_nothing(make_corpus: MakeCorpus, build: Callable, run: RunFolder) -> None:
@@ -117,20 +133,20 @@ def test_a_second_build_writes_nothing(make_corpus: MakeCorpus, build: Callable,
     ]
 
 
-def test_a_changed_source_and_those_after_it_are_made_again(
+def test_a_changed_source_alone_is_made_again(
     make_corpus: MakeCorpus, build: Callable, run: RunFolder, encoder: Encoder
 ) -> None:
     build(make_corpus({"a": LAWS[:20], "b": LAWS[20:40], "c": LAWS[40:]}))
-    untouched = (run.shards / "a" / "documents.bin").stat().st_ino
-    corpus = make_corpus({"a": LAWS[:20], "b": [*LAWS[20:40], LAWS[50]], "c": LAWS[40:]})
+    untouched = [(run.shards / name / "documents.bin").stat().st_ino for name in "ac"]
+    corpus = make_corpus({"a": LAWS[:20], "b": [*LAWS[20:40], "Ek madde"], "c": LAWS[40:]})
     build(corpus)
-    assert (run.shards / "a" / "documents.bin").stat().st_ino == untouched
+    assert [(run.shards / name / "documents.bin").stat().st_ino for name in "ac"] == untouched
     fresh = RunFolder(run.root.parent / "fresh")
     build_shards(corpus, encoder, fresh, Progress(disable=True))
-    assert snapshot(run.root) == snapshot(fresh.root)
+    assert products(run.root) == products(fresh.root)
 
 
-@pytest.mark.parametrize("lost", ["shards/laws/documents.bin", "shards/laws/digests.npy", "heldout/laws.jsonl"])
+@pytest.mark.parametrize("lost", ["shards/laws/documents.bin", "shards/laws/receipt.json", "heldout/laws.jsonl"])
 def test_a_lost_file_is_made_again(make_corpus: MakeCorpus, build: Callable, run: RunFolder, lost: str) -> None:
     corpus = make_corpus({"laws": LAWS}, heldout_fraction=0.2)
     build(corpus)
@@ -163,7 +179,7 @@ def test_nothing_is_built_yet(run: RunFolder) -> None:
     assert shard_sizes(run) == []
 
 
-DAMAGE = ["shards/laws/documents.bin", "shards/laws/digests.npy", "shards/laws/receipt.json", "heldout/laws.jsonl"]
+DAMAGE = ["shards/laws/documents.bin", "shards/corpus.json", "shards/laws/receipt.json", "heldout/laws.jsonl"]
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
@@ -182,7 +198,9 @@ def test_shards_that_were_trained_on_are_not_replaced(make_corpus: MakeCorpus, b
     build(corpus)
     run.lock.write_text("{}")
     build(corpus)
-    with pytest.raises(UserError, match="was trained on other shards of laws; choose another --run folder"):
+    with pytest.raises(
+        UserError, match=r"was trained on other shards \(laws.jsonl.gz changed\); choose another --run folder"
+    ):
         build(make_corpus({"laws": ["bir kanun"]}, heldout_fraction=0))
 
 
@@ -191,3 +209,96 @@ def test_what_was_dropped_is_said_with_its_first_place(make_corpus: MakeCorpus, 
     (line,) = dropped_lines(receipts)
     assert line.startswith("laws: dropped ")
     assert "laws.jsonl.gz:2" in line and "laws.jsonl.gz:3" in line
+
+
+RAW = {"cleaning": [], "exact_duplicates": "keep"}
+
+
+def plain_corpus(make_corpus: MakeCorpus, texts: list[str], **settings: object) -> Path:
+    """Uncompressed, so that it is cut into parts."""
+    corpus = make_corpus({"laws": texts}, **settings)
+    packed = corpus.parent / "laws.jsonl.gz"
+    (corpus.parent / "laws.jsonl").write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    corpus.write_text(corpus.read_text().replace("laws.jsonl.gz", "laws.jsonl"))
+    return corpus
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "SMALLEST", 400)
+
+
+@pytest.mark.parametrize("settings", [RAW, {}, {"near_duplicates": {"jaccard": 0.7}}], ids=["raw", "cleaned", "near"])
+def test_workers_and_machines_do_not_change_a_byte(
+    make_corpus: MakeCorpus, tmp_path: Path, encoder: Encoder, small_parts: None, settings: dict
+) -> None:
+    corpus = plain_corpus(make_corpus, LAWS, heldout_fraction=0.2, **settings)
+    alone, pool, machines = (RunFolder(tmp_path / name) for name in ("alone", "pool", "machines"))
+    quiet = Progress(disable=True)
+    build_shards(corpus, encoder, alone, quiet, Options(workers=1))
+    assert len(read_json(alone.shards / "corpus.json")["parts"]) > 5
+    build_shards(corpus, encoder, pool, quiet, Options(workers=2))
+    assert snapshot(pool.root) == snapshot(alone.root)
+    left = [prepare(corpus, encoder, machines, quiet, Options(1, Share(rank, 3))).parts_left for rank in (2, 0, 1)]
+    assert left[-1] == 0 and (settings == RAW or left[0] > left[1] > 0)
+    assert snapshot(machines.root) == snapshot(alone.root)
+
+
+def test_a_raw_corpus_gives_every_document_as_it_is(
+    make_corpus: MakeCorpus, build: Callable, run: RunFolder, encoder: Encoder, small_parts: None
+) -> None:
+    texts = ["  iki  boşluk \n", *LAWS, LAWS[0]]
+    (receipt,) = build(plain_corpus(make_corpus, texts, heldout_fraction=0, **RAW))
+    assert texts_of(encoder, run.shards / "laws" / "documents") == texts
+    assert not run.clean.exists() and receipt["dropped"] == {}
+
+
+def test_raw_text_that_spells_the_separator_is_counted(make_corpus: MakeCorpus, build: Callable) -> None:
+    texts = [*LAWS[:3], "bir <|endoftext|> iki", *LAWS[3:]]
+    for settings in (RAW, {}):
+        (receipt,) = build(make_corpus({"laws": texts}, heldout_fraction=0, **settings))
+        assert receipt["dropped"] == {"contains_separator": 1}
+        assert receipt["examples"]["contains_separator"][0]["place"] == "laws.jsonl.gz:4"
+        assert receipt["documents"] == len(LAWS)
+
+
+@pytest.mark.parametrize("settings", [RAW, {}], ids=["raw", "cleaned"])
+def test_a_rewritten_file_is_noticed_and_a_touched_one_is_not(
+    make_corpus: MakeCorpus, build: Callable, run: RunFolder, settings: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = plain_corpus(make_corpus, LAWS, heldout_fraction=0, **settings)
+    build(corpus)
+    shard = run.shards / "laws" / "documents.bin"
+    inode, file = shard.stat().st_ino, corpus.parent / "laws.jsonl"
+    os.utime(file)
+    build(corpus)
+    assert shard.stat().st_ino == inode
+    monkeypatch.setattr(identity, "_digest", None)  # what was compared by content once is not read again
+    build(corpus)
+    monkeypatch.undo()
+    file.write_text(file.read_text().replace("Kanun 7 ", "Kanun 8 "))  # of the same size
+    build(corpus)
+    assert shard.stat().st_ino != inode
+
+
+def test_lines_of_later_parts_are_those_of_the_file(
+    make_corpus: MakeCorpus, build: Callable, small_parts: None
+) -> None:
+    texts = [*LAWS[:50], "", *LAWS[50:], LAWS[0]]
+    (receipt,) = build(plain_corpus(make_corpus, texts, heldout_fraction=0))
+    assert [example["place"] for example in receipt["examples"]["no_text"]] == ["laws.jsonl:51"]
+    assert [example["place"] for example in receipt["examples"]["duplicate"]] == ["laws.jsonl:62"]
+
+
+@pytest.mark.parametrize("settings", [RAW, {}], ids=["raw", "cleaned"])
+def test_strict_stops_at_the_first_document_that_cannot_be_read(
+    make_corpus: MakeCorpus, encoder: Encoder, run: RunFolder, small_parts: None, settings: dict
+) -> None:
+    corpus = plain_corpus(make_corpus, [*LAWS[:50], "", *LAWS[50:]], heldout_fraction=0, **settings)
+    with pytest.raises(UserError, match=r"laws\.jsonl:51: no_text"):
+        build_shards(corpus, encoder, run, Progress(disable=True), Options(strict=True))
+    assert not (run.shards / "laws").exists()
+    assert build_shards(corpus, encoder, run, Progress(disable=True))[0]["documents"] == 60
+    with pytest.raises(UserError, match=r"laws\.jsonl:51: no_text"):
+        build_shards(corpus, encoder, run, Progress(disable=True), Options(strict=True))

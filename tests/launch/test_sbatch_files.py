@@ -9,7 +9,7 @@ import pytest
 from recipes.load import load_cluster, load_recipe
 
 SLURM = Path(__file__).parents[2] / "slurm"
-SCRIPTS = sorted(SLURM.glob("*.sbatch"))
+SCRIPTS = sorted(SLURM.glob("*_cpt.sbatch"))
 
 
 def options(script: Path) -> dict[str, str]:
@@ -47,6 +47,8 @@ def test_they_differ_in_nothing_else():
     assert small == large
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, SLURM / "run_recipe.sh"], ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", [*SCRIPTS, SLURM / "data_prep.sbatch", SLURM / "run_recipe.sh"], ids=lambda script: script.name
+)
 def test_bash_can_read_it(script):
     subprocess.run(["bash", "-n", script], check=True)
