@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 
 from data_prep.clean_part import RECEIPT, Task, clean_part
+from data_prep.cleaning.language import Language
 from data_prep.corpus import Corpus, Source
 from data_prep.ingest.changes import compare
 from data_prep.ingest.part import Part
@@ -82,6 +83,12 @@ def _settings(corpus: Corpus, source: Source) -> dict[str, Any]:
         "text_field": source.text_field,
         "language": source.language,
         "steps": [{step.name: step.model_dump(mode="json")} for step in corpus.steps(source)],
+        "models": [_state(step.model) for step in corpus.steps(source) if isinstance(step, Language) and step.model],
         "signatures": near and near.model_dump(mode="json", exclude={"jaccard"}),  # they hold for every threshold
         "tool_version": tool_version(),
     }
+
+
+def _state(path: Path) -> list[int]:
+    """Size and time of a model that a step names; another file under that name cleans differently."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []

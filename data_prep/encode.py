@@ -54,7 +54,7 @@ class Encoder:
         """Token ids of all documents one after the other, each ended by the separator."""
         if not texts:
             return Encoded(np.zeros(0, self.dtype), np.zeros(0, np.int64))
-        ragged = self._fast.encode_batch(list(texts)).layout
+        ragged = self._fast.encode_batch([text.encode() for text in texts]).layout  # bytes: faster than str
         offsets = np.asarray(ragged.offsets.data, np.int64)
         ends = offsets[1:] - offsets[0] + np.arange(len(texts))  # of each document, where its separator goes
         tokens = np.empty(int(ends[-1]) + 1, self.dtype)

@@ -1,14 +1,11 @@
 """Tokenize one part of a source, and write it where it belongs in the source's files."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +17,7 @@ from data_prep.ingest.document import Document, Dropped
 from data_prep.ingest.identity import identity, sealed_identity
 from data_prep.ingest.part import Part
 from data_prep.ingest.read import read_part
+from data_prep.spool import Spool
 from data_prep.strict import account
 from data_prep.turn import Turn
 
@@ -91,24 +89,20 @@ def tokenize_part(task: Task) -> Written | None:
     before = {} if task.cleaned else identity(task.part)
     try:
         with ExitStack() as stack:
-            spools = [stack.enter_context(_spool(task.folder)) for _ in STREAMS]
+            spools = [stack.enter_context(Spool(SPOOLED, task.folder)) for _ in STREAMS]
             for batch in _batches(_documents(task, dropped)):
                 _write_batch(batch, task, encoder, spools, dropped)
-            sizes = [spool.tell() for spool in spools]
+            sizes = [spool.size for spool in spools]
             offsets = turn.take(task.part.number, sizes)
             if offsets is None:
                 return None
             for name, offset, spool in zip(STREAMS, offsets, spools, strict=True):
-                _place(task.folder / name, offset, spool)
+                spool.place(task.folder / name, offset)
         sealed = {} if task.cleaned else sealed_identity(task.part, before)
     except BaseException:
         turn.fail()
         raise
     return Written(tuple(map(sum, zip(offsets, sizes, strict=True))), dropped, sealed)
-
-
-def _spool(folder: Path) -> IO[bytes]:
-    return cast(IO[bytes], tempfile.SpooledTemporaryFile(SPOOLED, dir=str(folder)))
 
 
 def _documents(task: Task, dropped: Dropped) -> Iterator[tuple[Document, bool]]:
@@ -140,7 +134,7 @@ def _write_batch(
     batch: tuple[list[Document], list[bool]],
     task: Task,
     encoder: Encoder,
-    spools: Sequence[IO[bytes]],
+    spools: Sequence[Spool],
     dropped: Dropped,
 ) -> None:
     documents, held_out = batch[0], np.array(batch[1])
@@ -157,17 +151,9 @@ def _write_batch(
         spools[4].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
-def _append(encoded: Encoded, chosen: np.ndarray, tokens: IO[bytes], lengths: IO[bytes]) -> None:
+def _append(encoded: Encoded, chosen: np.ndarray, tokens: Spool, lengths: Spool) -> None:
     if chosen.all():
         tokens.write(encoded.tokens.data)
     else:
         tokens.write(encoded.tokens[np.repeat(chosen, encoded.lengths)].data)
     lengths.write(encoded.lengths[chosen].astype(LENGTH).data)
-
-
-def _place(path: Path, offset: int, spool: IO[bytes]) -> None:
-    """Copy `spool` into the file at `offset`; other processes write before and after it."""
-    with os.fdopen(os.open(path, os.O_WRONLY), "wb") as stream:
-        stream.seek(offset)
-        spool.seek(0)
-        shutil.copyfileobj(spool, stream, 16 << 20)

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     LocalPipelineExecutor(
         pipeline=[
             JsonlReader(source, doc_progress=False),
-            MegatronDocumentTokenizer(target, tokenizer, eos_token="<|endoftext|>"),
+            MegatronDocumentTokenizer(target, tokenizer_name_or_path=tokenizer),
         ],
         tasks=int(workers),
         workers=int(workers),

@@ -21,8 +21,9 @@ _NAMES = (  # each the name of a step and of the module beside this one that def
     "broken_lines",
     "bibliography",
     "privacy",
-    "quality",
     "language",
+    "repetition",
+    "quality",
     "morphology",
 )
 

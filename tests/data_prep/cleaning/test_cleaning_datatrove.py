@@ -63,7 +63,7 @@ OFF = {"line_punct_thr": 0, "short_line_thr": 9, "char_duplicates_ratio": 9, "ne
 def plain(text: str) -> str:
     """Without what is counted otherwise on purpose: blank lines, marks of headings, speech, quotation marks at ends."""
     lines = [line.rstrip(CLOSING) for line in text.split("\n") if line.strip()]
-    return "".join(re.sub(r"^(\s*)(?:#+(?= )\s*)?(?:-(?! ))*", r"\1", line) + "\n" for line in lines if line)
+    return "".join(re.sub(r"^(\s*)(?:#+(?= )\s*)*(?:-(?! ))*", r"\1", line) + "\n" for line in lines if line)
 
 
 @pytest.fixture(scope="module")
