@@ -98,7 +98,7 @@ def fewest(lengths: NDArray[np.int32], readings: NDArray[np.uint8], minimum: int
 def limited(lengths: NDArray[np.int32], limit: int, words: str) -> NDArray[np.int32]:
     """`lengths` with 0 for all but a random part of at most `limit` tokens (but one document at least)."""
     every = Candidates(lengths, np.zeros(len(lengths), np.uint8), 0, 1, seed_of(words))
-    documents, tokens = fill(every, max(1, limit - int(lengths.max())), limit)
+    documents, tokens = fill(every, max(1, limit - int(lengths.max()) + 1), limit)
     if not tokens:
         documents = np.array([lengths.argmin()])
     kept = np.zeros_like(lengths)

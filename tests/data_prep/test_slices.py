@@ -5,7 +5,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, kstest
 
@@ -198,6 +198,7 @@ def test_the_same_domain_helps_first() -> None:
 
 
 @given(lengths=lengths_of_documents, limit=st.integers(1, 2000))
+@example(lengths=[1, 1, 1], limit=2)
 def test_a_limit_keeps_a_random_part_that_fits_and_all_epochs_stay_in_it(lengths: list[int], limit: int) -> None:
     kept = limited(np.array(lengths, np.int32), limit, "7/laws/limit")
     assert all(kept == np.where(kept > 0, lengths, 0))
