@@ -35,7 +35,9 @@ def source_inputs(job: Preparation, source: Source) -> dict[str, Any]:
     parts = job.parts[source.name]
     if job.corpus.cleans:
         files = [(cleaned_folder(job.run, part) / DIGESTS, _mask(job, part)) for part in parts]
-        documents: Any = digest([[file_digest(path) for path in pair] for pair in files])
+        receipts = [read_json(cleaned_folder(job.run, part) / RECEIPT) for part in parts]
+        cleaning = [[receipt["settings"], receipt["losses"]] for receipt in receipts]
+        documents: Any = digest([cleaning, [[file_digest(path) for path in pair] for pair in files]])
     else:
         documents = {"raw": job.corpus.heldout_fraction}  # and the parts themselves, see _matching
     return {

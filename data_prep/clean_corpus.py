@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 
 from data_prep.clean_part import RECEIPT, Task, clean_part
+from data_prep.cleaned import DIGESTS, DOCUMENTS, SIGNATURES
 from data_prep.cleaning.language import Language
 from data_prep.corpus import Corpus, Source
 from data_prep.ingest.changes import compare
@@ -57,7 +58,7 @@ def _nothing() -> None:
 
 def _task(run: RunFolder, corpus: Corpus, source: Source, part: Part, strict: bool) -> Task:
     steps, near = corpus.steps(source), corpus.near_duplicates
-    settings, folder = _settings(corpus, source), cleaned_folder(run, part)
+    settings, folder = cleaning_settings(corpus, source), cleaned_folder(run, part)
     return Task(part, source.text_field, source.language, steps, near, settings, folder, strict)
 
 
@@ -69,14 +70,17 @@ def _is_clean(run: RunFolder, corpus: Corpus, source: Source, part: Part) -> boo
     except UserError:
         return False
     compared = compare([receipt["input"]], [part])
-    if compared.changed or receipt["settings"] != json_form(_settings(corpus, source)):
+    if compared.changed or receipt["settings"] != json_form(cleaning_settings(corpus, source)):
+        return False
+    files = [DOCUMENTS, DIGESTS, *([SIGNATURES] if corpus.near_duplicates else [])]
+    if not all((path.parent / name).is_file() for name in files):
         return False
     if [receipt["input"]] != compared.identities:
         write_json(path, {**receipt, "input": compared.identities[0]})
     return True
 
 
-def _settings(corpus: Corpus, source: Source) -> dict[str, Any]:
+def cleaning_settings(corpus: Corpus, source: Source) -> dict[str, Any]:
     """All that decides how a part is cleaned, but its own bytes."""
     near = corpus.near_duplicates
     return {

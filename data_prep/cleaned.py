@@ -1,5 +1,6 @@
 """A cleaned part on disk: documents.parquet (text, file, line), digests.npy, and MinHash signatures where asked for."""
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -85,7 +86,7 @@ class CleanedWriter:
         )
         self._batch: list[Document] = []
         self._characters = 0
-        self._digests: list[int] = []
+        self._digests = array("Q")
         self._signatures: list[NDArray[np.generic]] = []
 
     @property
@@ -104,7 +105,7 @@ class CleanedWriter:
         columns = dict(zip(Document._fields, zip(*self._batch, strict=True), strict=True))
         self._parquet.write_table(pyarrow.table(columns, self._schema))
         texts = columns["text"]
-        self._digests += map(content_digest, texts)
+        self._digests.extend(map(content_digest, texts))
         if self._sign:
             self._signatures.append(self._sign(texts))
         self._batch, self._characters = [], 0
@@ -119,6 +120,6 @@ class CleanedWriter:
             self._flush()
         self._parquet.close()
         if kind is None:
-            np.save(self._folder / DIGESTS, np.array(self._digests, np.uint64))
+            np.save(self._folder / DIGESTS, np.frombuffer(self._digests, np.uint64))
             if self._sign:
                 np.save(self._folder / SIGNATURES, np.concatenate(self._signatures or [self._sign([])]))

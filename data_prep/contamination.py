@@ -1,6 +1,6 @@
 """Training documents that share too much with held-out documents or evaluation sets: their n-grams are looked up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from data_prep.search import MEMORY, PAIRS, Mask, Search, Shown
 from data_prep.workers import Pool
 
 _BATCH = 1024  # documents looked up at a time
+_NEVER = 1 << 31  # items: no n-gram has so many, so none is boilerplate
 
 
 class _Task(NamedTuple):
@@ -36,12 +37,11 @@ class _Found(NamedTuple):
 
 def drop_contaminated(search: Search, options: Decontaminate) -> list[Shown]:
     """Mark contaminated training documents; returns some of them with what they share."""
-    index = search.scratch / "ngrams"
-    build_index(_items(search, options), options, index, MEMORY)
+    against = [_index(search, options, items) for items in _item_sets(search, options)]
     tasks = [_Task(number, part.folder, search.masks[number]) for number, part in enumerate(search.parts)]
     shown: list[tuple[int, Shown]] = []
-    with Pool(min(search.workers, len(tasks)), _nothing) as pool:
-        for task, found in pool.run(partial(_look_up, index, options), tasks):
+    with Pool(max(1, min(search.workers, len(tasks))), _nothing) as pool:
+        for task, found in pool.run(partial(_look_up, against), tasks):
             search.masks[task.number][found.rows] = CONTAMINATED
             source = search.parts[task.number].source
             shown += [(task.number, _shown(source, text, match)) for _, text, match in found.shown]
@@ -53,24 +53,47 @@ def _nothing() -> None:
     """Tasks carry all they need."""
 
 
-def _items(search: Search, options: Decontaminate) -> Iterator[tuple[str, str]]:
-    """Name and text of every held-out document and evaluation item."""
-    yield from evaluation_items(search.corpus_file, options)
+class _Items(NamedTuple):
+    """Texts that training documents must not contain."""
+
+    name: str
+    options: Decontaminate
+    texts: Iterator[tuple[str, str]]  # each with a name
+
+
+def _item_sets(search: Search, options: Decontaminate) -> Iterator[_Items]:
+    """Evaluation items and held-out documents apart: an exam asks many questions about one passage, and what the items
+    of an exam share is no boilerplate, nor is what held-out documents share with them."""
+    if options.evaluation_sets:
+        every = options.model_copy(update={"boilerplate": _NEVER})
+        yield _Items("evaluation", every, evaluation_items(search.corpus_file, options))
     if options.heldout:
-        for number, part in enumerate(search.parts):
-            for row, document in enumerate(read_cleaned(part.folder)):
-                if search.masks[number][row] == HELD_OUT:
-                    yield f"held out, {part.source}, {document.file}", document.text
+        yield _Items("heldout", options, _held_out(search))
 
 
-def _look_up(index: Path, options: Decontaminate, task: _Task) -> _Found:
-    matcher = Matcher(index, options)
+def _held_out(search: Search) -> Iterator[tuple[str, str]]:
+    for number, part in enumerate(search.parts):
+        for row, document in enumerate(read_cleaned(part.folder)):
+            if search.masks[number][row] == HELD_OUT:
+                yield f"held out, {part.source}, {document.file}", document.text
+
+
+def _index(search: Search, options: Decontaminate, items: _Items) -> tuple[Path, Decontaminate]:
+    folder = search.scratch / items.name
+    build_index(items.texts, options, folder, MEMORY)
+    return folder, items.options
+
+
+def _look_up(against: Sequence[tuple[Path, Decontaminate]], task: _Task) -> _Found:
+    matchers = [Matcher(folder, options) for folder, options in against]
     rows: list[int] = []
     shown: list[tuple[int, str, Match]] = []
     documents = ((row, each.text) for row, each in enumerate(read_cleaned(task.folder)) if task.mask[row] == TRAINING)
     while batch := list(islice(documents, _BATCH)):
-        for (row, text), match in zip(batch, matcher.contaminated([text for _, text in batch]), strict=True):
-            if match:
+        texts = [text for _, text in batch]
+        found = zip(*(matcher.contaminated(texts) for matcher in matchers), strict=True)
+        for (row, text), matches in zip(batch, found, strict=True):
+            if match := next((each for each in matches if each), None):
                 rows.append(row)
                 shown += [(row, text[:EXCERPT], match)] if len(shown) < PAIRS else []
     return _Found(np.array(rows, np.int64), shown)

@@ -17,7 +17,7 @@ from data_prep.cleaned import (
 from data_prep.contamination import drop_contaminated
 from data_prep.dedup import exact, near
 from data_prep.dedup.minhash import NearDuplicates
-from data_prep.dedup.semantic import SemanticDuplicates, semantic_duplicates
+from data_prep.dedup.semantic import SemanticDuplicates, refuse_too_many, semantic_duplicates
 from data_prep.search import MEMORY, PAIRS, Search, Shown
 
 
@@ -70,6 +70,8 @@ def _same_meaning(search: Search, options: SemanticDuplicates) -> list[Shown]:
     model = str(search.corpus_file.parent / options.model)
     shown: list[Shown] = []
     for parts in groups.values():
+        left = sum(int(np.count_nonzero(search.masks[part] <= HELD_OUT)) for part in parts)
+        refuse_too_many(left, options)
         places = [(part, int(row)) for part in parts for row in np.flatnonzero(search.masks[part] <= HELD_OUT)]
         texts = (text for part in parts for text in search.texts(part))
         goes, pairs = semantic_duplicates(texts, options.model_copy(update={"model": model}))

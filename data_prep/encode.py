@@ -125,7 +125,7 @@ class Encoder:
         from gigatoken import Tokenizer
 
         preloaded = sys.modules.get("data_prep.preloaded")
-        if preloaded and str(self.file) == preloaded.FILE:
+        if preloaded and preloaded.TOKENIZER and str(self.file) == preloaded.FILE:
             return preloaded.TOKENIZER
         return self._load(Tokenizer)
 

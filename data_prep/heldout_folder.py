@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data_prep.corpus import Corpus
 from data_prep.shard_receipts import RECEIPT, Receipt
-from recipes.artifacts import atomic_file, digest, read_json, write_json
+from recipes.artifacts import TEMPORARY, atomic_file, digest, read_json, write_json
 from recipes.layout import RunFolder
 
 SUFFIXES = (".jsonl", ".bin", ".idx")
@@ -27,8 +27,8 @@ def finish_heldout(corpus: Corpus, run: RunFolder, receipts: list[Receipt]) -> N
     sources = {receipt["source"]: {"domain": receipt["domain"], **receipt["heldout"]} for receipt in receipts}
     expected = {RECEIPT, *(name for source in sources.values() for name in source["files"])}
     for path in run.heldout.iterdir():
-        if path.is_file() and path.name not in expected:
-            path.unlink()
+        if path.is_file() and path.name not in expected and not path.name.endswith(TEMPORARY):
+            path.unlink(missing_ok=True)
     content = {"corpus": corpus.name, "heldout_fraction": corpus.heldout_fraction, "sources": sources}
     content["digest"] = digest(content)
     if not (run.heldout / RECEIPT).is_file() or read_json(run.heldout / RECEIPT) != content:

@@ -168,6 +168,22 @@ def write_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer], poi
             stream.write(np.arange(part.start, part.stop, dtype="<i8").data)
 
 
+def write_shard_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer]) -> None:
+    """Write PREFIX.idx of a .bin whose documents, `lengths` tokens each, lie one after the other."""
+    count = len(lengths)
+    with index_file(prefix).open("wb") as stream:
+        stream.write(HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1))
+        for part in chunks(count):
+            stream.write(lengths[part].astype("<i4").data)
+        end = 0
+        for part in chunks(count):
+            ends = end + np.cumsum(lengths[part], dtype=np.int64) * dtype.itemsize
+            stream.write((ends - lengths[part].astype(np.int64) * dtype.itemsize).astype("<i8").data)
+            end = int(ends[-1])
+        for part in chunks(count + 1):
+            stream.write(np.arange(part.start, part.stop, dtype="<i8").data)
+
+
 class ShardWriter:
     """Streams documents into PREFIX.bin; on a clean exit writes PREFIX.idx. Memory: 8 bytes per document."""
 

@@ -123,11 +123,11 @@ def _check_mixtures(recipe: Recipe, corpus_file: Path) -> None:
 
 
 def _check_sources(recipe: Recipe, receipts: list[dict[str, Any]]) -> None:
-    """A source that a mixture names must have kept something."""
-    for receipt in receipts:
-        named = any({receipt["source"], receipt["domain"]} & phase.mixture.keys() for phase in recipe.phases)
-        if named and not receipt["documents"]:
-            lost = "; ".join(dropped_lines([receipt])) or f"{receipt['source']}: its files are empty"
+    """A source or domain that a mixture names must have kept something."""
+    for key in dict.fromkeys(key for phase in recipe.phases for key in phase.mixture):
+        named = [receipt for receipt in receipts if key in (receipt["source"], receipt["domain"])]
+        if not any(receipt["documents"] for receipt in named):
+            lost = "; ".join(dropped_lines(named)) or f"{key}: its files are empty"
             raise UserError(f"no document of a source is left to train on ({lost}); mend its files or its text_field.")
 
 

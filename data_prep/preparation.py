@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
-from data_prep.clean_corpus import Share
+from data_prep.clean_corpus import Share, cleaning_settings
 from data_prep.corpus import Corpus
 from data_prep.encode import Encoder
 from data_prep.ingest.part import Part
@@ -52,6 +52,7 @@ class Preparation(NamedTuple):
         """All that decides the shards, but the bytes of the input."""
         return {
             "corpus": self.corpus.model_dump(mode="json"),
+            "cleaning": {source.name: cleaning_settings(self.corpus, source) for source in self.corpus.sources},
             "selection": selection_settings(self.corpus, self.corpus_file),
             "tokenizer_digest": self.encoder.digest,
             "separator": self.encoder.separator,

@@ -4,6 +4,7 @@ Order of the decisions: equal documents, near-duplicates, semantic duplicates, c
 evaluation sets. Whether a document is held out depends on its own text alone.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def select(corpus: Corpus, corpus_file: Path, parts: Sequence[Part], folder: Pat
     """Write one mask per part into `folder`, whole or not at all, unless it is there; returns the receipt."""
     inputs = {**selection_settings(corpus, corpus_file), "documents": _digest_of_all(parts)}
     receipt = matching_receipt(folder / RECEIPT, inputs)
-    if receipt:
+    if receipt and all(mask_file(folder, part.source, part.number).is_file() for part in parts):
         return receipt
     with atomic_folder(folder) as partial:
         scratch = partial / "scratch"
@@ -59,10 +60,11 @@ def selection_settings(corpus: Corpus, corpus_file: Path) -> dict[str, Any]:
     fields = {"heldout_fraction", "exact_duplicates", "near_duplicates", "semantic_duplicates", "decontaminate"}
     files = evaluation_files(corpus_file, corpus.decontaminate) if corpus.decontaminate else []
     if corpus.semantic_duplicates:
-        files += sorted((corpus_file.parent / corpus.semantic_duplicates.model).glob("*.safetensors"))
+        model = corpus_file.parent / corpus.semantic_duplicates.model
+        files += sorted(path for path in model.glob("*") if path.is_file())
     return {
         "settings": corpus.model_dump(mode="json", include=fields),
-        "files": {path.name: file_digest(path) for path in files},
+        "files": {os.path.relpath(path, corpus_file.parent): file_digest(path) for path in files},
         "tool_version": tool_version(),
     }
 

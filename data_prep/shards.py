@@ -6,7 +6,7 @@ same corpus gives the same bytes, however many workers there were and however of
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
@@ -57,10 +57,12 @@ def prepare(
     receipts = _finished(job)
     if receipts is None:
         _refuse_trained(job)
+        _say_why(job)
         if job.workers > 1:
             start_server(encoder.file)
         if corpus.cleans:
-            left = clean_corpus(corpus, job.all_parts, run, job.workers, options.share, progress, options.strict)
+            with exclusive(run.root / f".cleaning-{options.share.rank}-of-{options.share.world_size}"):
+                left = clean_corpus(corpus, job.all_parts, run, job.workers, options.share, progress, options.strict)
             if left:
                 return Prepared([], left)
         prepared = _tokenize(job)
@@ -95,6 +97,7 @@ def _finished(job: Preparation) -> list[Receipt] | None:
         return None
     compared = compare(stored["parts"], job.all_parts)
     same = stored["settings"] == json_form(job.settings()) and compared.changed is None
+    same &= stored["receipts"] == _digests(receipts) and (job.run.heldout / RECEIPT).is_file()
     if not same or not all(is_whole(job.run, receipt) for receipt in receipts):
         return None
     if stored["parts"] != compared.identities:
@@ -102,13 +105,37 @@ def _finished(job: Preparation) -> list[Receipt] | None:
     return receipts
 
 
+def _say_why(job: Preparation) -> None:
+    """Name what makes shards that are there be built again."""
+    if stored := _stored(job):
+        changed = compare(stored["parts"], job.all_parts).changed
+        other = stored["settings"] != json_form(job.settings())
+        why = changed or ("the corpus file, its tokenizer or the program" if other else "a file of the shards")
+        job.progress.console.print(f"{why} changed: what depends on it is built again", highlight=False, soft_wrap=True)
+
+
+def _stored(job: Preparation) -> dict[str, Any]:
+    """What corpus.json says, or nothing."""
+    try:
+        return dict(read_json(job.run.shards / CORPUS))
+    except UserError:
+        return {}
+
+
+def _digests(receipts: list[Receipt]) -> dict[str, str]:
+    """By these corpus.json knows the shards that it speaks of from those of another corpus that was begun later."""
+    return {receipt["source"]: receipt["digest"] for receipt in receipts}
+
+
 def _refuse_trained(job: Preparation) -> None:
-    """A run that was trained keeps its shards."""
-    path = job.run.shards / CORPUS
-    if not job.run.lock.is_file() or not path.is_file():
+    """A run that was trained keeps its shards; only what was damaged is made again, to the same bytes."""
+    stored = _stored(job)
+    if not job.run.lock.is_file() or not stored:
         return
-    stored = read_json(path)
-    changed = compare(stored["parts"], job.all_parts).changed or "the corpus file, its tokenizer or the program"
+    changed = compare(stored["parts"], job.all_parts).changed
+    if not changed and stored["settings"] == json_form(job.settings()):
+        return
+    changed = changed or "the corpus file, its tokenizer or the program"
     raise UserError(
         f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder for "
         f"this corpus and tokenizer."
@@ -134,7 +161,8 @@ def _tokenize(job: Preparation) -> Prepared:
     receipts = [matching_shard(job, name, found) for name, found in inputs.items()]
     built = [receipt for receipt in receipts if receipt]
     if len(built) == len(receipts):
-        _finish(job, built, decided)
+        with exclusive(job.run.root / ".finishing"):
+            _finish(job, built, decided)
         return Prepared(built)
     return Prepared([], sources_left=len(receipts) - len(built))
 
@@ -151,7 +179,7 @@ def _finish(job: Preparation, receipts: list[Receipt], decided: Receipt) -> None
     else:
         job.run.data_report.unlink(missing_ok=True)  # nothing was lost
     parts = [identity for receipt in receipts for identity in receipt["parts"]]
-    write_json(job.run.shards / CORPUS, {"settings": job.settings(), "parts": parts})
+    write_json(job.run.shards / CORPUS, {"settings": job.settings(), "parts": parts, "receipts": _digests(receipts)})
 
 
 def _select(job: Preparation) -> Receipt:

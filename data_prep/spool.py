@@ -1,7 +1,6 @@
 """Bytes that wait until their place in a file is known: in memory up to a bound, then in a nameless file."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +41,8 @@ class Spool:
             target.seek(offset)
             if self._file:
                 self._file.seek(0)
-                shutil.copyfileobj(self._file, target, _BLOCK)
+                while block := self._file.read(_BLOCK):
+                    _write_all(target.fileno(), memoryview(block))
             for view in self._held:
                 _write_all(target.fileno(), view)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,16 +63,17 @@ def set_up(encoder: Encoder, turn: Turn) -> None:
 
 
 class Check(NamedTuple):
-    """The beginnings of the first documents of a part, and their ids by Hugging Face `tokenizers`."""
+    """The beginnings of the first documents of a source, and their ids by Hugging Face `tokenizers`."""
 
     texts: list[str]
     places: list[str]
     reference: list[list[int]]
 
 
-def make_check(task: Task, encoder: Encoder) -> Check:
+def make_check(tasks: Sequence[Task], encoder: Encoder) -> Check:
     """What `cross_check` compares. In the parent process, which has the time while the workers start."""
-    documents = [document for document, _ in islice(_documents(task, Dropped()), CHECKED_DOCUMENTS)]
+    every = chain.from_iterable(_documents(task, Dropped()) for task in tasks)
+    documents = [document for document, _ in islice(every, CHECKED_DOCUMENTS)]
     texts = [document.text[:CHECKED_CHARACTERS] for document in documents]
     return Check(texts, [f"{each.file}:{each.line}" for each in documents], encoder.reference(texts))
 
@@ -85,9 +86,9 @@ def cross_check(check: Check) -> None:
 def tokenize_part(task: Task) -> Written | None:
     """Write the documents of `task`; None if another part failed, whose error says why."""
     encoder, turn = _context[0]
-    dropped = account(task.part, task.strict)
-    before = {} if task.cleaned else identity(task.part)
     try:
+        dropped = account(task.part, task.strict)
+        before = {} if task.cleaned else identity(task.part)
         with ExitStack() as stack:
             spools = [stack.enter_context(Spool(SPOOLED, task.folder)) for _ in STREAMS]
             for batch in _batches(_documents(task, dropped)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.encode import Encoder
 from data_prep.following_digest import FollowingDigest
-from data_prep.indexed import data_file, index_file, write_index
+from data_prep.indexed import data_file, index_file, write_shard_index
 from data_prep.ingest.part import Part
 from data_prep.shard_receipts import PREFIX
 from data_prep.tokenize_part import LENGTH, STREAMS, Check, Task, Written, cross_check, make_check, tokenize_part
@@ -58,7 +58,7 @@ def _tokenize(
     digest = FollowingDigest(folder / STREAMS[0])
     written: dict[int, Written] = {}
     whole = 0  # parts from the first on of which none is missing
-    jobs: list[Task | Check] = [make_check(tasks[0], workshop.encoder), *tasks]
+    jobs: list[Task | Check] = [make_check(tasks, workshop.encoder), *tasks]
     for job, result in workshop.pool.run(_do, jobs):
         if isinstance(job, Check) or result is None:
             continue
@@ -91,10 +91,3 @@ def _finish(folder: Path, streams: Sequence[str], prefix: Path, dtype: np.dtype,
         tokens.unlink()
     lengths.unlink()
     return {"documents": documents, "tokens": size // dtype.itemsize, "bytes": size, "files": files}
-
-
-def write_shard_index(prefix: Path, dtype: np.dtype, lengths: np.ndarray) -> None:
-    """Write PREFIX.idx of a .bin whose documents, `lengths` tokens each, lie one after the other."""
-    write_index(
-        prefix, dtype, lengths, np.cumsum(lengths, dtype=np.int64) * dtype.itemsize - lengths * np.int64(dtype.itemsize)
-    )

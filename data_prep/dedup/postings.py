@@ -1,13 +1,16 @@
 """A sorted multimap on disk, larger than memory: 64-bit keys, each with the numbers of the items that have it."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+
+from recipes.artifacts import explained_disk_errors
 
 KEYS = "keys.npy"  # uint64 [postings], sorted
 ITEMS = "items.npy"  # uint32 [postings], sorted within a key
@@ -38,9 +41,9 @@ def write_postings(batches: Iterable[tuple[Keys, Items]], folder: Path, memory: 
     total = sum(len(keys) for keys, _ in runs)
     ranges = 1 << math.ceil(math.log2(max(1, total / capacity)))
     bits = _FILTER_BITS << math.ceil(math.log2(max(1, total)))
-    keys = open_memmap(folder / KEYS, "w+", np.uint64, (total,))
-    items = open_memmap(folder / ITEMS, "w+", np.uint32, (total,))
-    passing = open_memmap(folder / FILTER, "w+", np.uint8, (bits // 8,))
+    keys = _reserved(folder / KEYS, np.dtype(np.uint64), total)
+    items = _reserved(folder / ITEMS, np.dtype(np.uint32), total)
+    passing = _reserved(folder / FILTER, np.dtype(np.uint8), bits // 8)
     start = 0
     for number in range(ranges):
         range_keys, range_items = _merge(runs, number, ranges)
@@ -55,6 +58,14 @@ def write_postings(batches: Iterable[tuple[Keys, Items]], folder: Path, memory: 
         array.flush()
     for path in folder.glob("run-*.npy"):
         path.unlink()
+
+
+def _reserved(path: Path, dtype: np.dtype, size: int) -> np.memmap[Any, Any]:
+    """A mapped array whose room on the disk is taken: writing to a map on a full disk kills the process."""
+    mapped = open_memmap(path, "w+", dtype, (size,))
+    with explained_disk_errors(path), path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return mapped
 
 
 def _write_runs(batches: Iterable[tuple[Keys, Items]], folder: Path, capacity: int) -> Iterator[tuple[Keys, Items]]:

@@ -56,6 +56,15 @@ def semantic_duplicates(texts: Iterable[str], options: SemanticDuplicates) -> tu
     return goes, pairs
 
 
+def refuse_too_many(documents: int, options: SemanticDuplicates) -> None:
+    """Raise UserError for more documents than are compared at once."""
+    if documents > options.maximum_documents:
+        raise UserError(
+            f"semantic_duplicates: there are more documents to compare in memory than maximum_documents "
+            f"({options.maximum_documents:,}); raise it, or set `within: source`, or leave this step out."
+        )
+
+
 def _load_model(model: str) -> Any:
     """The model; a name that is no folder would be looked up on the hub, so it is refused."""
     if not Path(model).is_dir():
@@ -84,11 +93,7 @@ def _embed(texts: Iterable[str], model: Any, options: SemanticDuplicates) -> NDA
     documents = 0
     for batch in _batches(texts):
         documents += len(batch)
-        if documents > options.maximum_documents:
-            raise UserError(
-                f"semantic_duplicates: there are more documents to compare in memory than maximum_documents "
-                f"({options.maximum_documents:,}); raise it, or set `within: source`, or leave this step out."
-            )
+        refuse_too_many(documents, options)
         encoded = model.encode(batch, max_length=options.maximum_tokens, use_multiprocessing=False)
         vectors.append(encoded.astype(np.float32))
     return np.concatenate(vectors)

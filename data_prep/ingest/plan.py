@@ -33,6 +33,8 @@ def plan_parts(corpus_file: Path, source: Source) -> list[Part]:
         UserError: `files` or `dataset` names nothing, or a file cannot be read.
     """
     files = _dataset(corpus_file, source) if source.dataset else _listed(corpus_file, source)
+    if not files:
+        raise UserError(f"corpus file {corpus_file}, source {source.name}: the dataset {source.dataset} has no files.")
     size = part_size(sum(file.size for file in files))
     pieces: list[Part] = []
     for is_text, group in itertools.groupby(files, lambda file: file.kind == "text"):

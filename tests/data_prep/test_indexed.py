@@ -22,6 +22,7 @@ from data_prep.indexed import (
     read_tokens,
     token_dtype,
     write_index,
+    write_shard_index,
 )
 
 documents = st.lists(st.lists(st.integers(0, 60_000), min_size=1, max_size=40), min_size=1, max_size=30)
@@ -197,3 +198,15 @@ def test_nothing_is_indexed_when_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), ShardWriter(tmp_path / "shard", token_dtype(10)):
         raise RuntimeError
     assert not (tmp_path / "shard.idx").exists()
+
+
+@given(st.lists(st.integers(1, 2**31 - 1), max_size=20), st.sampled_from(["<i4", "<u2"]))
+def test_a_shards_index_is_that_of_its_pointers(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], dtype: str
+) -> None:
+    folder = tmp_path_factory.mktemp("index")
+    tokens = np.array(lengths, np.int64)
+    sizes = tokens * np.dtype(dtype).itemsize
+    write_index(folder / "a", np.dtype(dtype), tokens, np.cumsum(sizes) - sizes)
+    write_shard_index(folder / "b", np.dtype(dtype), tokens.astype(np.int32))
+    assert (folder / "a.idx").read_bytes() == (folder / "b.idx").read_bytes()

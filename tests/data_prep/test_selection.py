@@ -87,6 +87,26 @@ def test_what_holds_an_evaluation_item_goes(make_corpus: MakeCorpus, build: Call
     assert build(corpus)["laws"]["dropped"] == {}
 
 
+def test_many_questions_about_one_passage_do_not_make_it_boilerplate(make_corpus: MakeCorpus, build: Callable) -> None:
+    passage = document(600)
+    options = {"decontaminate": {"evaluation_sets": ["exam.jsonl"], "fields": ["context", "question"]}}
+    corpus = make_corpus({"laws": [*TEXTS, passage]}, heldout_fraction=0, **options)
+    rows = [{"context": passage, "question": document(700 + number, 8)} for number in range(12)]
+    (corpus.parent / "exam.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert build(corpus)["laws"]["dropped"] == {"contaminated": 1}
+
+
+def test_two_evaluation_sets_of_one_name_are_two(make_corpus: MakeCorpus, build: Callable) -> None:
+    options = {"decontaminate": {"evaluation_sets": ["x/exam.jsonl", "y/exam.jsonl"]}}
+    corpus = make_corpus({"laws": TEXTS}, heldout_fraction=0, **options)
+    for name in "xy":
+        (corpus.parent / name).mkdir()
+        (corpus.parent / name / "exam.jsonl").write_text(json.dumps({"text": document(800)}) + "\n")
+    assert build(corpus)["laws"]["dropped"] == {}
+    (corpus.parent / "x" / "exam.jsonl").write_text(json.dumps({"text": TEXTS[2]}) + "\n")
+    assert build(corpus)["laws"]["dropped"] == {"contaminated": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

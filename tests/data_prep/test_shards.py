@@ -2,23 +2,30 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from rich.console import Console
 from rich.progress import Progress
 
-from data_prep import cleaned, tokenize_part
+from data_prep import cleaned, shards, tokenize_part
+from data_prep.build_source import build_source
 from data_prep.clean_corpus import Share
+from data_prep.corpus import Source
 from data_prep.digest import content_digest, held_out_below
 from data_prep.encode import Encoder
 from data_prep.indexed import read_document, read_index, read_tokens
 from data_prep.ingest import identity, plan
-from data_prep.preparation import Options
+from data_prep.preparation import Options, Preparation
 from data_prep.shard_receipts import Receipt, dropped_lines, shard_sizes
 from data_prep.shards import build_shards, prepare
+from data_prep.tokenize_part import set_up
+from data_prep.turn import Turn
 from recipes.artifacts import read_json
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -53,7 +60,7 @@ def snapshot(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")  # locks
     }
 
 
@@ -302,3 +309,64 @@ def test_strict_stops_at_the_first_document_that_cannot_be_read(
     assert build_shards(corpus, encoder, run, Progress(disable=True))[0]["documents"] == 60
     with pytest.raises(UserError, match=r"laws\.jsonl:51: no_text"):
         build_shards(corpus, encoder, run, Progress(disable=True), Options(strict=True))
+
+
+def test_a_change_that_was_begun_and_taken_back_leaves_no_held_out_document_in_training(
+    make_corpus: MakeCorpus, encoder: Encoder, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"a": LAWS, "b": [*LAWS, *DECISIONS]}  # the same documents, so that both hold the same ones out
+    settings = {"exact_duplicates": "keep"}
+    quiet = Progress(disable=True)
+    build_shards(make_corpus(sources, heldout_fraction=0.3, **settings), encoder, run, quiet)
+    before = products(run.root)
+
+    def stop_at_b(job: Preparation, source: Source, *rest: object) -> None:
+        if source.name == "b":
+            raise UserError("stopped.")
+        build_source(job, source, *rest)
+
+    monkeypatch.setattr(shards, "build_source", stop_at_b)
+    with pytest.raises(UserError, match="stopped"):
+        build_shards(make_corpus(sources, heldout_fraction=0.0, **settings), encoder, run, quiet)
+    monkeypatch.undo()
+    build_shards(make_corpus(sources, heldout_fraction=0.3, **settings), encoder, run, quiet)
+    assert products(run.root) == before
+
+
+def test_a_file_that_is_gone_in_the_middle_ends_all_workers(
+    make_corpus: MakeCorpus, encoder: Encoder, run: RunFolder, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = make_corpus({f"s{number}": LAWS[:4] for number in range(6)}, heldout_fraction=0, **RAW)
+    listed = yaml.safe_load(corpus.read_text())
+    listed["sources"] = [{**listed["sources"][0], "files": [f"s{number}.jsonl.gz" for number in range(6)]}]
+    corpus.write_text(yaml.safe_dump(listed))
+
+    def start_without(encoder: Encoder, turn: Turn) -> None:
+        (corpus.parent / "s4.jsonl.gz").unlink(missing_ok=True)
+        set_up(encoder, turn)
+
+    monkeypatch.setattr(shards, "set_up", start_without)
+    with pytest.raises(UserError, match=r"s4\.jsonl\.gz cannot be read"):
+        build_shards(corpus, encoder, run, Progress(disable=True), Options(workers=1))
+
+
+@pytest.mark.parametrize("lost", ["selection/laws/00000.npy", "clean/laws/00000/documents.parquet"])
+def test_lost_work_is_done_again(make_corpus: MakeCorpus, build: Callable, run: RunFolder, lost: str) -> None:
+    corpus = make_corpus({"laws": LAWS}, heldout_fraction=0.2)
+    build(corpus)
+    before = products(run.root)
+    (run.root / lost).unlink()
+    (run.shards / "laws" / "receipt.json").unlink()
+    build(corpus)
+    assert products(run.root) == before
+
+
+def test_what_changed_is_named(make_corpus: MakeCorpus, encoder: Encoder, run: RunFolder) -> None:
+    corpus = plain_corpus(make_corpus, LAWS, heldout_fraction=0)
+    screen = io.StringIO()
+    progress = Progress(console=Console(file=screen), disable=True)
+    build_shards(corpus, encoder, run, progress)
+    assert screen.getvalue() == ""
+    (corpus.parent / "laws.jsonl").open("a").write('{"text": "Ek madde"}\n')
+    build_shards(corpus, encoder, run, progress)
+    assert screen.getvalue() == "laws.jsonl changed: what depends on it is built again\n"
