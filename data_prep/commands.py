@@ -109,6 +109,9 @@ def mix(
         tables = build(loaded, corpus, folder, phases, progress, Options(workers=workers, strict=strict))
     if build_cache:
         build_caches(folder, [table.number for table in tables])
+        errors.print(
+            f"Megatron's index files are in {folder.phase(0).parent}/<n>/cache", highlight=False, soft_wrap=True
+        )
     if as_json:
         print_json([table.model_dump(mode="json") for table in tables])
         return

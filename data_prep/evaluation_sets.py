@@ -58,4 +58,6 @@ def _json_rows(path: Path, lines: Sequence[bytes]) -> Iterator[Any]:
 
 
 def _refusal(path: Path, number: int, why: str) -> UserError:
-    return UserError(f"evaluation set {path}, row {number}: {why}; mend it, or set `decontaminate.fields`.")
+    return UserError(
+        f"evaluation set {path}, row {number}: {why}; expected JSON lines or Parquet with the `fields` of `decontaminate`."
+    )

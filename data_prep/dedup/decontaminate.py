@@ -31,13 +31,13 @@ class Decontaminate(Strict):
     other cases under the same form text. None of 1,030 laws goes at 0.4.
     """
 
-    evaluation_sets: list[str] = []  # files in the formats of the corpus, relative to the corpus file; globs allowed
+    evaluation_sets: list[str] = []  # JSON lines (.gz, .zst) or Parquet, relative to the corpus file; globs allowed
     fields: list[str] = ["text"]  # an item is the text of all of these that it has, in one: see `item_text`
     heldout: bool = True  # held-out documents are items too
     ngram: int = Field(13, ge=2, le=64)  # words
     minimum_words: int = Field(8, ge=1)  # shorter items are left out
     coverage: float = Field(0.8, gt=0, le=1)
-    boilerplate: int = Field(10, ge=1)  # an n-gram of more items than this is no sign of any of them
+    boilerplate: int = Field(10, ge=1)  # an n-gram of more held-out documents than this is no sign of any of them
 
     @model_validator(mode="after")
     def _lengths(self) -> "Decontaminate":

@@ -195,6 +195,7 @@ def build_until(run: RunFolder, flushes: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_files_and_run_again_gives_the_same_bytes(run: RunFolder, tmp_path: Path) -> None:
     shutil.copytree(run.root, tmp_path / "other")
     other = RunFolder(tmp_path / "other")

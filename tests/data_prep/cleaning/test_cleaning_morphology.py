@@ -29,6 +29,7 @@ def clean() -> Clean:
     return Morphology().ready("tr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["laws", "decisions", "general_tr"])
 def test_turkish_stays(clean: Clean, source: str) -> None:
     texts = documents(source)[:20]

@@ -4,6 +4,7 @@ import pytest
 
 from data_prep.cleaning.registry import preset
 
+pytestmark = pytest.mark.slow
 LONG = 200_000
 
 

@@ -25,7 +25,7 @@ def firsts(documents: int, links: NDArray[np.int64]) -> NDArray[np.int64]:
     return first[labels]
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(LINKS, st.integers(1, 60))
 def test_roots_are_the_first_of_each_component(pairs: list[tuple[int, int]], block: int) -> None:
     links = np.array(pairs, np.int64).reshape(-1, 2)

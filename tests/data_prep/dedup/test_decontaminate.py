@@ -64,7 +64,7 @@ def expected(items: list[str], text: str, options: Decontaminate) -> tuple[str, 
     return best
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(
     st.lists(WORDS, max_size=12),
     st.lists(WORDS, max_size=8),

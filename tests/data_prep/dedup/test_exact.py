@@ -24,7 +24,7 @@ def plain_duplicates(parts: list[list[int]]) -> list[list[bool]]:
     return [[digest in seen or seen.add(digest) is not None for digest in part] for part in parts]
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(PARTS, st.integers(64, 10_000))
 def test_the_first_of_equal_documents_stays(parts: list[list[int]], memory: int) -> None:
     with tempfile.TemporaryDirectory() as name:

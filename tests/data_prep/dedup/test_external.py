@@ -12,7 +12,7 @@ from data_prep.dedup.external import BYTES_PER_RECORD, BucketWriter, bucket_bits
 KEYS = st.lists(st.integers(0, 3) | st.integers(2**64 - 3, 2**64 - 1) | st.integers(0, 2**64 - 1))
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(KEYS, st.integers(1, 6), st.integers(1, 4), st.integers(64, 2_000), st.integers(1, 7))
 def test_records_come_back_in_order(keys: list[int], bits: int, writers: int, memory: int, block: int) -> None:
     with tempfile.TemporaryDirectory() as name:

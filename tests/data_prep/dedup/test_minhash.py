@@ -40,7 +40,7 @@ def test_bands_reach_the_stated_recall(threshold: float, permutations: int) -> N
     assert 1 - (1 - threshold**rows) ** count >= RECALL
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.lists(st.text(st.sampled_from("abc \n"), max_size=300), min_size=1), st.sampled_from([64, 100]))
 def test_a_signature_depends_on_its_text_alone(texts: list[str], permutations: int) -> None:
     options = NearDuplicates(permutations=permutations, shingle=2)

@@ -105,7 +105,7 @@ def alike_signatures(draw: st.DrawFn) -> Signatures:
     return signature
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     alike_signatures(),
     st.sampled_from([0.5, 0.7, 0.8]),
@@ -132,7 +132,7 @@ def test_the_result_is_the_definition(
     assert found.unfinished == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(alike_signatures())
 def test_no_two_that_share_a_band_and_are_alike_stay(signature: Signatures) -> None:
     nothing = np.zeros(len(signature), bool)
@@ -143,6 +143,7 @@ def test_no_two_that_share_a_band_and_are_alike_stay(signature: Signatures) -> N
             assert estimates(signature[[left]], signature[[right]])[0] < SMALL.jaccard
 
 
+@pytest.mark.slow
 def test_workers_memory_and_killed_runs_leave_no_trace(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     signature = random.integers(0, 256, (2_000, 64), np.uint8)

@@ -14,7 +14,7 @@ from data_prep.dedup.parts import first_positions, mapped_zeros, read_rows, writ
 from recipes.errors import UserError
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 5), min_size=1).filter(any), st.data())
 def test_rows_are_read_by_position(sizes: list[int], data: st.DataObject) -> None:
     rows = np.arange(2 * sum(sizes), dtype=np.uint16).reshape(-1, 2)

@@ -65,7 +65,7 @@ def test_only_the_first_tokens_count(model: str) -> None:
     assert not semantic_duplicates(texts, SemanticDuplicates(model=model, maximum_tokens=None))[0].any()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 60), st.sampled_from([0.5, 0.8, 0.95]), st.integers(0, 1000))
 def test_who_stays_is_decided_in_order_by_cosine(count: int, similarity: float, seed: int) -> None:
     require_extra()

@@ -48,6 +48,7 @@ def test_several_splits_are_named(offline: None, read_source: Callable[..., Any]
         read_source(dataset="org/laws")
 
 
+@pytest.mark.slow
 def test_what_is_not_in_the_cache_is_one_sentence(
     tmp_path: Path, read_source: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

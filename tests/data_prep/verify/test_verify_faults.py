@@ -19,7 +19,7 @@ from recipes.layout import RunFolder
 LAWS, SPANISH = Path("shards/laws"), Path("shards/spanish")
 SLICE = Path("phases/2/laws.idx")
 MakeRun = Callable[..., RunFolder]
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 
 
 @pytest.fixture
