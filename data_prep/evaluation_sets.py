@@ -59,5 +59,5 @@ def _json_rows(path: Path, lines: Sequence[bytes]) -> Iterator[Any]:
 
 def _refusal(path: Path, number: int, why: str) -> UserError:
     return UserError(
-        f"evaluation set {path}, row {number}: {why}; expected JSON lines or Parquet with the `fields` of `decontaminate`."
+        f"evaluation set {path}, row {number}: {why}; expected JSON lines or Parquet with `decontaminate.fields`."
     )
