@@ -15,7 +15,7 @@ from data_prep.encode import Encoder
 from data_prep.shards import build_shards
 from recipes.layout import RunFolder
 
-settings.register_profile("data_prep", deadline=None, max_examples=20)  # a shared machine's timing says nothing
+settings.register_profile("data_prep", deadline=None, max_examples=12)  # a shared machine's timing says nothing
 settings.load_profile("data_prep")
 
 SEPARATOR = "<|endoftext|>"

@@ -77,7 +77,7 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path: Path) -> None:
         (["--phase", "9"], "has no phase '9'"),
         (["--recipe", "qwen3_tny"], "did you mean 'qwen3_tiny'"),
         (["--set", "phases.2.tokn_budget=1"], "did you mean 'token_budget'"),
-        (["--set", "phases.2.token_budget=1e9"], "phases.2.token_budget"),
+        pytest.param(["--set", "phases.2.token_budget=1e9"], "phases.2.token_budget", marks=pytest.mark.slow),
     ],
 )
 def test_bad_input_gets_one_sentence_and_status_2(tmp_path: Path, arguments: list[str], sentence: str) -> None:
@@ -134,6 +134,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(tiny_disk: Path, tmp_path: Path) -> None:
     result = call("--run", tiny_disk / "run", folder=tmp_path)
     assert result.returncode == 2, result.stderr

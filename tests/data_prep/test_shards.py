@@ -236,6 +236,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "SMALLEST", 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [RAW, {}, {"near_duplicates": {"jaccard": 0.7}}], ids=["raw", "cleaned", "near"])
 def test_workers_and_machines_do_not_change_a_byte(
     make_corpus: MakeCorpus, tmp_path: Path, encoder: Encoder, small_parts: None, settings: dict

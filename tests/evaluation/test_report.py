@@ -31,6 +31,7 @@ def test_the_page_has_every_table_and_number(report, tmp_path):
         assert text in page
 
 
+@pytest.mark.slow
 def test_json_and_markdown_say_the_same(report, tmp_path):
     write_report(report, steps(), tmp_path)
     content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))

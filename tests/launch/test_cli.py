@@ -43,6 +43,7 @@ def test_bad_input_is_one_sentence_and_status_2(arguments: list[str], sentence: 
     assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_base_without_config_or_weights(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for step, expected in ((lambda: None, "config.json"), (lambda: (tmp_path / "config.json").write_text("{}"), "")):

@@ -64,6 +64,7 @@ def expected(items: list[str], text: str, options: Decontaminate) -> tuple[str, 
     return best
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(
     st.lists(WORDS, max_size=12),

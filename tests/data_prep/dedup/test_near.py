@@ -105,6 +105,7 @@ def alike_signatures(draw: st.DrawFn) -> Signatures:
     return signature
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     alike_signatures(),
@@ -182,6 +183,7 @@ def test_pairs_say_where_both_are(tmp_path: Path) -> None:
     assert [pair.jaccard for pair in pairs] == pytest.approx([1, (63 / 64 - 1 / 256) / (255 / 256)])
 
 
+@pytest.mark.slow
 def test_planted_copies_in_real_text(tmp_path: Path) -> None:
     """Copies of decisions with replaced words: those well above 0.8 are found, those well below stay."""
     options = NearDuplicates()

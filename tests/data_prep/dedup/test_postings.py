@@ -19,6 +19,7 @@ def batches_of(sets: list[set[int]], together: int) -> list[tuple[np.ndarray, np
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(st.sets(KEYS, max_size=20), max_size=8), st.sets(KEYS, max_size=20), st.integers(1, 10))
 def test_finds_what_a_dictionary_finds(
