@@ -5,8 +5,9 @@ per document. Pointers are explicit, so an index may list any documents of a sha
 """
 
 import hashlib
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -155,33 +156,49 @@ def read_document(tokens: NDArray[np.integer], index: Index, number: int) -> NDA
     return tokens[start : start + int(index.lengths[number])]
 
 
-def write_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer], pointers: NDArray[np.integer]) -> None:
-    """Write PREFIX.idx that lists `lengths` (tokens) and `pointers` (bytes), one document each."""
+def write_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer], pointers: NDArray[np.integer]) -> str:
+    """Write PREFIX.idx that lists `lengths` (tokens) and `pointers` (bytes), one document each; returns its sha256."""
     count = len(lengths)
-    with index_file(prefix).open("wb") as stream:
-        stream.write(HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1))
-        for part in chunks(count):
-            stream.write(lengths[part].astype("<i4").data)
-        for part in chunks(count):
-            stream.write(pointers[part].astype("<i8").data)
-        for part in chunks(count + 1):
-            stream.write(np.arange(part.start, part.stop, dtype="<i8").data)
+    return write_pieces(
+        prefix, dtype, count, (lengths[part] for part in chunks(count)), (pointers[part] for part in chunks(count))
+    )
 
 
-def write_shard_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer]) -> None:
-    """Write PREFIX.idx of a .bin whose documents, `lengths` tokens each, lie one after the other."""
+def write_shard_index(prefix: Path, dtype: np.dtype, lengths: NDArray[np.integer]) -> str:
+    """Write PREFIX.idx of a .bin whose documents of `lengths` tokens lie one after the other; returns its sha256."""
     count = len(lengths)
+    return write_pieces(prefix, dtype, count, (lengths[part] for part in chunks(count)), _pointers(dtype, lengths))
+
+
+def write_pieces(
+    prefix: Path,
+    dtype: np.dtype,
+    count: int,
+    lengths: Iterable[NDArray[np.integer]],
+    pointers: Iterable[NDArray[np.integer]],
+) -> str:
+    """Write PREFIX.idx of `count` documents, whose lengths and pointers come piece by piece; returns its sha256."""
+    content: Iterator[bytes | memoryview] = itertools.chain(
+        [HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1)],
+        (piece.astype("<i4").data for piece in lengths),
+        (piece.astype("<i8").data for piece in pointers),
+        (np.arange(part.start, part.stop, dtype="<i8").data for part in chunks(count + 1)),
+    )
+    sha = hashlib.sha256()
     with index_file(prefix).open("wb") as stream:
-        stream.write(HEADER.pack(MAGIC, VERSION, CODES[dtype], count, count + 1))
-        for part in chunks(count):
-            stream.write(lengths[part].astype("<i4").data)
-        end = 0
-        for part in chunks(count):
-            ends = end + np.cumsum(lengths[part], dtype=np.int64) * dtype.itemsize
-            stream.write((ends - lengths[part].astype(np.int64) * dtype.itemsize).astype("<i8").data)
-            end = int(ends[-1])
-        for part in chunks(count + 1):
-            stream.write(np.arange(part.start, part.stop, dtype="<i8").data)
+        for piece in content:
+            stream.write(piece)
+            sha.update(piece)
+    return sha.hexdigest()
+
+
+def _pointers(dtype: np.dtype, lengths: NDArray[np.integer]) -> Iterator[NDArray[np.int64]]:
+    end = 0
+    for part in chunks(len(lengths)):
+        sizes = lengths[part].astype(np.int64) * dtype.itemsize
+        ends = end + np.cumsum(sizes)
+        yield ends - sizes
+        end = int(ends[-1])
 
 
 class ShardWriter:
@@ -218,8 +235,7 @@ class ShardWriter:
     ) -> None:
         self._stream.close()
         if kind is None:
-            sizes = self.lengths * self.dtype.itemsize
-            write_index(self.prefix, self.dtype, self.lengths, np.cumsum(sizes) - sizes)
+            write_shard_index(self.prefix, self.dtype, self.lengths)
 
 
 def _mapped(path: Path) -> NDArray[np.uint8]:

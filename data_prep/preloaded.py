@@ -9,8 +9,9 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command is interrupted, and 
 import awkward  # type: ignore[import-untyped]  # noqa: E402, F401
 import gigatoken  # noqa: E402
 
-VARIABLE = "CPT_PRELOADED_TOKENIZER"  # the only way to tell that process anything
-FILE = os.environ.get(VARIABLE)
+from data_prep.workers import PRELOADED_TOKENIZER  # noqa: E402
+
+FILE = os.environ.get(PRELOADED_TOKENIZER)
 TOKENIZER = None
 with contextlib.suppress(Exception):  # a worker loads it itself, and says what is wrong with it
     TOKENIZER = gigatoken.Tokenizer(FILE) if FILE else None

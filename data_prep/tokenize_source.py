@@ -84,9 +84,9 @@ def _finish(folder: Path, streams: Sequence[str], prefix: Path, dtype: np.dtype,
     files = {}
     if documents:
         tokens.replace(data_file(prefix))
-        write_shard_index(prefix, dtype, np.memmap(lengths, LENGTH, "r"))
+        index_digest = write_shard_index(prefix, dtype, np.memmap(lengths, LENGTH, "r"))
         files = {data_file(prefix).name: digest or file_digest(data_file(prefix))}
-        files[index_file(prefix).name] = file_digest(index_file(prefix))
+        files[index_file(prefix).name] = index_digest
     else:
         tokens.unlink()
     lengths.unlink()

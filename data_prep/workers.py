@@ -17,6 +17,7 @@ from recipes.errors import UserError
 
 # Forked from a process without threads, so that neither a progress bar's thread nor a library's pool is inherited.
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
+PRELOADED_TOKENIZER = "CPT_PRELOADED_TOKENIZER"  # a variable: the only way to tell the server anything
 _PRELOADED = ["data_prep.preloaded", "data_prep.tokenize_part"]
 
 Task = TypeVar("Task")
@@ -31,7 +32,7 @@ def available_cores() -> int:
 def start_server(tokenizer: Path | None = None) -> None:
     """Let the process that forks the workers start already, with a tokenizer for all of them: it takes a second."""
     if tokenizer:
-        os.environ["CPT_PRELOADED_TOKENIZER"] = str(tokenizer)
+        os.environ[PRELOADED_TOKENIZER] = str(tokenizer)
     CONTEXT.set_forkserver_preload(_PRELOADED)
     forkserver.ensure_running()
 

@@ -1,13 +1,12 @@
 """The run lock: what a run was started with. A restart with anything else is refused, with the first difference."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipes.artifacts import read_json, write_json
+from recipes.artifacts import exclusive, read_json, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -52,14 +51,9 @@ def one_at_a_time(run: RunFolder) -> Iterator[None]:
     Raises:
         UserError: another launcher holds the run.
     """
-    run.training.mkdir(parents=True, exist_ok=True)
-    with (run.training / ".launcher").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{run.root}: this run is being trained by another process; wait for its end.") from error
-        except OSError:
-            pass
+    with exclusive(run.training / ".launcher", wait=False) as mine:
+        if not mine:
+            raise UserError(f"{run.root}: this run is being trained by another process; wait for its end.")
         yield
 
 
