@@ -56,8 +56,7 @@ def prepare(
     job = Preparation(corpus_file, corpus, parts, encoder, run, progress, options)
     receipts = _finished(job)
     if receipts is None:
-        _refuse_trained(job)
-        _say_why(job)
+        _judge_change(job)
         if job.workers > 1:
             start_server(encoder.file)
         if corpus.cleans:
@@ -105,13 +104,37 @@ def _finished(job: Preparation) -> list[Receipt] | None:
     return receipts
 
 
-def _say_why(job: Preparation) -> None:
-    """Name what makes shards that are there be built again."""
-    if stored := _stored(job):
-        changed = compare(stored["parts"], job.all_parts).changed
-        other = stored["settings"] != json_form(job.settings())
-        why = changed or ("the corpus file, its tokenizer or the program" if other else "a file of the shards")
-        job.progress.console.print(f"{why} changed: what depends on it is built again", highlight=False, soft_wrap=True)
+def _stored(job: Preparation) -> dict[str, Any]:
+    """What corpus.json says, or nothing."""
+    try:
+        return dict(read_json(job.run.shards / CORPUS))
+    except UserError:
+        return {}
+
+
+def _digests(receipts: list[Receipt]) -> dict[str, str]:
+    """By these corpus.json knows the shards that it speaks of from those of another corpus that was begun later."""
+    return {receipt["source"]: receipt["digest"] for receipt in receipts}
+
+
+def _judge_change(job: Preparation) -> None:
+    """Name what makes shards that are there be built again; refuse it in a run that was trained on them.
+
+    What was only damaged is made again in a trained run too, to the same bytes.
+    """
+    stored = _stored(job)
+    if not stored:
+        return
+    changed = compare(stored["parts"], job.all_parts).changed
+    if not changed and stored["settings"] != json_form(job.settings()):
+        changed = "the corpus file, its tokenizer or the program"
+    if changed and job.run.lock.is_file():
+        raise UserError(
+            f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder for "
+            f"this corpus and tokenizer."
+        )
+    why = changed or "a file of the shards"
+    job.progress.console.print(f"{why} changed: what depends on it is built again", highlight=False, soft_wrap=True)
 
 
 def _stored(job: Preparation) -> dict[str, Any]:
@@ -149,7 +172,8 @@ def _tokenize(job: Preparation) -> Prepared:
         with exclusive(job.run.root / ".selecting"):  # of machines that find everything clean at once, one selects
             decided = _select(job)
     inputs = {source.name: source_inputs(job, source) for source in job.corpus.sources}
-    missing = [source for source in job.corpus.sources if not matching_shard(job, source.name, inputs[source.name])]
+    receipts = {name: matching_shard(job, name, found) for name, found in inputs.items()}
+    missing = [source for source in job.corpus.sources if not receipts[source.name]]
     if missing:
         turn = Turn(len(STREAMS))
         with Pool(job.workers, set_up, job.encoder, turn) as pool:
@@ -158,8 +182,8 @@ def _tokenize(job: Preparation) -> Prepared:
                 with exclusive(job.run.shards / f".{source.name}.lock", wait=False) as mine:
                     if mine and not matching_shard(job, source.name, inputs[source.name]):
                         build_source(job, source, inputs[source.name], decided, workshop)
-    receipts = [matching_shard(job, name, found) for name, found in inputs.items()]
-    built = [receipt for receipt in receipts if receipt]
+    receipts |= {source.name: matching_shard(job, source.name, inputs[source.name]) for source in missing}
+    built = [receipt for receipt in receipts.values() if receipt]
     if len(built) == len(receipts):
         with exclusive(job.run.root / ".finishing"):
             _finish(job, built, decided)
