@@ -130,39 +130,11 @@ def _judge_change(job: Preparation) -> None:
         changed = "the corpus file, its tokenizer or the program"
     if changed and job.run.lock.is_file():
         raise UserError(
-            f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder for "
-            f"this corpus and tokenizer."
+            f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder "
+            f"for this corpus and tokenizer."
         )
     why = changed or "a file of the shards"
     job.progress.console.print(f"{why} changed: what depends on it is built again", highlight=False, soft_wrap=True)
-
-
-def _stored(job: Preparation) -> dict[str, Any]:
-    """What corpus.json says, or nothing."""
-    try:
-        return dict(read_json(job.run.shards / CORPUS))
-    except UserError:
-        return {}
-
-
-def _digests(receipts: list[Receipt]) -> dict[str, str]:
-    """By these corpus.json knows the shards that it speaks of from those of another corpus that was begun later."""
-    return {receipt["source"]: receipt["digest"] for receipt in receipts}
-
-
-def _refuse_trained(job: Preparation) -> None:
-    """A run that was trained keeps its shards; only what was damaged is made again, to the same bytes."""
-    stored = _stored(job)
-    if not job.run.lock.is_file() or not stored:
-        return
-    changed = compare(stored["parts"], job.all_parts).changed
-    if not changed and stored["settings"] == json_form(job.settings()):
-        return
-    changed = changed or "the corpus file, its tokenizer or the program"
-    raise UserError(
-        f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder for "
-        f"this corpus and tokenizer."
-    )
 
 
 def _tokenize(job: Preparation) -> Prepared:
