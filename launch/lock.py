@@ -14,7 +14,14 @@ from recipes.schema import Recipe
 
 PACKAGES = ("torch", "nemo-toolkit", "megatron-core", "transformers", "numpy")
 # The base is known by its digest, wherever it lies. The layout changes sums by rounding only; the rest, no step at all.
-LAYOUT = {"micro_batch_size", "tensor_parallel", "pipeline_parallel", "context_parallel"}
+LAYOUT = {
+    "micro_batch_size",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "context_parallel",
+    "recompute",
+    "loss_chunk_tokens",
+}
 NOT_IN_THE_WEIGHTS: dict[str, Any] = {
     "model": {"base"},
     "phases": {"__all__": LAYOUT},

@@ -7,7 +7,11 @@ from rich.table import Table
 
 from recipes.cluster import Cluster
 from recipes.plan import Plan, PlannedPhase, PlannedSource, SourceSize
+from recipes.schedule import Curve, phase_curve
 from recipes.schema import Recipe
+
+_WIDTH, _HEIGHT = 96, 4  # characters of the learning-rate curve
+_LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def show_plan(
@@ -19,18 +23,21 @@ def show_plan(
         f"[bold]{recipe.name}[/]: {recipe.model.family} with {shape.parameters:,} parameters, "
         f"{plan.tokens:,} tokens in {len(plan.phases)} phase(s), seed {plan.seed}, {recipe.precision}"
     )
-    console.print(_phase_table(plan))
+    console.print(_phase_table(recipe, plan))
+    console.print(_curves(recipe, plan), highlight=False)
     if cluster:
         console.print(_batch_table(plan, cluster))
     console.print(_source_table(recipe, plan, sizes))
 
 
-def _phase_table(plan: Plan) -> Table:
+def _phase_table(recipe: Recipe, plan: Plan) -> Table:
     table = Table(title="phases", title_justify="left")
     for column in ("phase", "name"):
         table.add_column(column)
-    for column in ("budget", "tokens", "sequence", "batch", "iterations", "samples", "warmup", "learning rate"):
+    for column in ("budget", "tokens", "sequence", "batch", "iterations", "samples", "warmup"):
         table.add_column(column, justify="right")
+    for column in ("learning rate", "Adam's moments"):
+        table.add_column(column)
     for phase in plan.phases:
         table.add_row(
             str(phase.number),
@@ -42,15 +49,31 @@ def _phase_table(plan: Plan) -> Table:
             f"{phase.iterations:,}",
             f"{phase.samples:,}",
             f"{phase.warmup_iterations:,}",
-            _learning_rate(phase),
+            _learning_rate(phase, phase_curve(recipe, phase.number)),
+            recipe.phase(phase.number).optimizer_state if phase.number > 1 else "",
         )
     return table
 
 
-def _learning_rate(phase: PlannedPhase) -> str:
-    schedule = phase.schedule
-    end = f" → {schedule.min_lr:g}" if schedule.kind == "cosine" else ""
-    return f"{schedule.kind} {schedule.max_lr:g}{end}"
+def _learning_rate(phase: PlannedPhase, curve: Curve) -> str:
+    """The kind, and the rates between which it falls: after warmup, or where a schedule is taken up, and at the end."""
+    top, end = (f"{curve.at(step):.3g}" for step in (phase.warmup_iterations, phase.iterations))
+    return f"{phase.schedule.kind} {top}" + (f" → {end}" if end != top else "")
+
+
+def _curves(recipe: Recipe, plan: Plan) -> str:
+    """The learning rate over the tokens of all phases, as columns of blocks; phases are a space apart."""
+    columns: list[float] = []
+    for phase in plan.phases:
+        curve, width = phase_curve(recipe, phase.number), max(2, round(_WIDTH * phase.tokens / plan.tokens))
+        columns += [curve.at(int((column + 0.5) * phase.iterations / width)) for column in range(width)] + [0.0]
+    highest = max(columns)
+    levels = [round(8 * _HEIGHT * rate / highest) for rate in columns]
+    rows = [
+        "".join(_LEVELS[min(8, max(0, level - 8 * row))] for level in levels).rstrip()
+        for row in reversed(range(_HEIGHT))
+    ]
+    return "\n".join([f"learning rate over tokens, highest {highest:.3g}", *rows])
 
 
 def _batch_table(plan: Plan, cluster: Cluster) -> Table:

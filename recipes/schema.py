@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from recipes.shape import Qwen3Shape
 
 Packing = Literal["concatenate", "best_fit"]
+Recompute = Literal["none", "selective", "full"]
 
 
 class Strict(BaseModel):
@@ -51,17 +52,32 @@ class Optimizer(Strict):
 
 
 class Schedule(Strict):
-    """Learning rate of one phase: linear warmup to max_lr, then cosine to min_lr at the last iteration."""
+    """Learning rate of one phase: linear warmup to max_lr, then one of four ways; `recipes.schedule` has the formulas.
 
-    kind: Literal["cosine", "constant"] = "cosine"
-    max_lr: float = Field(gt=0)
+    cosine: down to min_lr at the end. constant: stays there. wsd: stays there, and goes down to min_lr over the last
+    `decay_fraction`. continue: the schedule of the phase before goes on, stretched over the iterations of both.
+    """
+
+    kind: Literal["cosine", "constant", "wsd", "continue"] = "cosine"
+    max_lr: float | None = Field(None, gt=0)
     min_lr: float = Field(0.0, ge=0)
-    warmup_fraction: float = Field(0.0, ge=0, lt=1)  # of the phase's iterations
+    warmup_fraction: float = Field(0.0, ge=0, lt=1)  # of the iterations of the phase that states it
+    decay_fraction: float | None = Field(None, gt=0, le=1)  # wsd: of the iterations of all that share the schedule
 
     @model_validator(mode="after")
-    def _order(self) -> "Schedule":
+    def _fields_of_the_kind(self) -> "Schedule":
+        if self.kind == "continue":
+            if self != Schedule.model_construct(kind="continue"):
+                raise ValueError("kind: continue goes on with the schedule of the phase before; state nothing else")
+            return self
+        if self.max_lr is None:
+            raise ValueError(f"kind: {self.kind} needs `max_lr`")
         if self.min_lr > self.max_lr:
             raise ValueError(f"min_lr ({self.min_lr}) must not exceed max_lr ({self.max_lr})")
+        if (self.kind == "wsd") != (self.decay_fraction is not None):
+            raise ValueError(f"kind: {self.kind} {'needs' if self.kind == 'wsd' else 'has no'} `decay_fraction`")
+        if self.warmup_fraction + (self.decay_fraction or 0) > 1:
+            raise ValueError("warmup_fraction and decay_fraction must not exceed 1 together")
         return self
 
 
@@ -79,8 +95,11 @@ class Phase(Strict):
     mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # source or domain -> share of the tokens
     minimum_document_tokens: dict[str, Annotated[int, Field(gt=0)]] = {}  # source or domain -> only documents so long
     packing: Packing = "concatenate"  # best_fit: documents that fit a sequence stay whole
+    document_masking: bool = False  # attention and positions stay inside a document
+    recompute: Recompute = "none"  # in the backward pass: selective the MLP of each layer, full whole layers
+    loss_chunk_tokens: int | None = Field(None, gt=0)  # logits exist for so many tokens at a time; by default for all
     schedule: Schedule
-    optimizer_state: Literal["reset", "carry"] = "reset"
+    optimizer_state: Literal["reset", "carry"] = "reset"  # carry: Adam's moments of the phase before, and those alone
 
     @model_validator(mode="after")
     def _shares(self) -> "Phase":
@@ -109,8 +128,24 @@ class Phase(Strict):
 
 
 class Checkpoint(Strict):
+    """When checkpoints are written, and which stay: of each phase the newest, and some for good.
+
+    The best by validation is not among them: the engine does not validate while it trains, so there is nothing to
+    choose by; `cpt evaluate` scores exported checkpoints.
+    """
+
     every_iterations: int = Field(gt=0)
-    keep_last: int = Field(2, gt=0)
+    keep_last: int = Field(2, gt=0)  # with one alone, nothing is left if it is damaged
+    keep_every_iterations: int | None = Field(None, gt=0)  # checkpoints at multiples of this stay for good
+
+    @model_validator(mode="after")
+    def _kept_are_written(self) -> "Checkpoint":
+        if self.keep_every_iterations and self.keep_every_iterations % self.every_iterations:
+            raise ValueError(
+                f"keep_every_iterations ({self.keep_every_iterations}) must be a multiple of every_iterations "
+                f"({self.every_iterations})"
+            )
+        return self
 
 
 class Evaluation(Strict):
@@ -128,6 +163,7 @@ class Recipe(Strict):
     objective: Literal["causal_lm"] = "causal_lm"
     seed: int = Field(1234, ge=0)
     precision: Literal["bf16-mixed", "32"] = "bf16-mixed"
+    gradient_reduction: Literal["fp32", "bf16"] = "fp32"  # what gradients are summed in, over batches and ranks
     model: Model
     tokenizer: Tokenizer
     optimizer: Optimizer = Optimizer()
@@ -142,6 +178,10 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _phases(self) -> "Recipe":
+        if self.phases[0].schedule.kind == "continue":
+            raise ValueError(f"phase {self.phases[0].name}: the first phase has no schedule to continue")
+        if self.gradient_reduction == "bf16" and self.precision != "bf16-mixed":
+            raise ValueError("gradient_reduction: bf16 needs precision: bf16-mixed")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phase names must differ, found {names}")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nemo_run as run
 import torch
@@ -13,69 +13,125 @@ from megatron.core.optimizer import OptimizerConfig
 from nemo import lightning as nl
 from nemo.collections import llm
 from nemo.collections.llm.gpt.model.qwen3 import Qwen3Model
-from nemo.lightning.pytorch.optim import CosineAnnealingScheduler, MegatronOptimizerModule, WarmupPolicyScheduler
 
 from recipes.blend import Blend
 from recipes.checkpoints import Start
 from recipes.engine.checkpoint import PhaseCheckpoint, auto_resume
+from recipes.engine.chunked_loss import ChunkedQwen3Config
 from recipes.engine.data_module import PhaseData
-from recipes.engine.model import model_fields
-from recipes.engine.platform import has_cuda
+from recipes.engine.model import machine_fields, shape_fields
+from recipes.engine.optimizer import PhaseOptimizer
+from recipes.engine.platform import has_cuda, has_transformer_engine
+from recipes.engine.schedules import PhaseSchedule
 from recipes.engine.strategy import PhaseStrategy
-from recipes.engine.vocabulary import PaddedQwen3Config
+from recipes.errors import UserError
 from recipes.layout import RunFolder
-from recipes.schema import Phase, Recipe
+from recipes.schedule import phase_curve
+from recipes.schema import Phase, Recipe, Recompute
+
+_RECOMPUTE: dict[Recompute, dict[str, Any]] = {
+    "none": {},
+    # Megatron-Core's own default recomputes attention, of which flash attention keeps nothing large; the MLP keeps most
+    "selective": {"recompute_granularity": "selective", "recompute_modules": ["mlp"]},
+    "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
+}
 
 
-def pretraining(recipe: Recipe, number: int, folder: RunFolder, blend: Blend, start: Start) -> run.Partial:
-    """The whole job of phase `number`; `fiddle.build(pretraining(…))()` trains it. Every part can be changed."""
-    phase = recipe.phase(number)
+class Machine(NamedTuple):
+    """What the NeMo objects depend on besides the recipe."""
+
+    cuda: bool
+    transformer_engine: bool
+    nodes: int
+    ranks_per_node: int
+
+
+def this_machine() -> Machine:
+    """As torchrun's variables and the installed packages say."""
+    local_ranks = int(os.environ["LOCAL_WORLD_SIZE"])
+    nodes = int(os.environ["WORLD_SIZE"]) // local_ranks
+    return Machine(has_cuda(), has_transformer_engine(), nodes, local_ranks)
+
+
+def pretraining(
+    recipe: Recipe, number: int, folder: RunFolder, blend: Blend, start: Start, machine: Machine | None = None
+) -> run.Partial:
+    """The whole job of phase `number`; `fiddle.build(pretraining(…))()` trains it. Every part can be changed.
+
+    Args:
+        machine: what it runs on; by default this one.
+
+    Raises:
+        UserError: the phase asks for what cannot be.
+    """
+    phase, machine = recipe.phase(number), machine or this_machine()
+    _check(recipe, number, start, machine)
     return run.Partial(
         llm.pretrain,
-        model=run.Config(Qwen3Model, config=_model(recipe, phase)),
-        data=_data(phase, folder.phase(number), blend),
-        trainer=_trainer(recipe, phase),
+        model=run.Config(Qwen3Model, config=_model(recipe, phase, machine)),
+        data=_data(phase, folder.phase(number), blend, machine),
+        trainer=_trainer(recipe, phase, machine),
         log=_log(recipe, number, folder),
         resume=auto_resume(start),
-        optim=_optimizer(recipe, phase),
+        optim=_optimizer(recipe, number),
     )
 
 
-def _model(recipe: Recipe, phase: Phase) -> run.Config:
-    return run.Config(PaddedQwen3Config, **model_fields(recipe.model.shape, phase.sequence_length, recipe.precision))
+def _check(recipe: Recipe, number: int, start: Start, machine: Machine) -> None:
+    phase = recipe.phase(number)
+    if phase.document_masking:
+        raise UserError(f"phase {phase.name}: document_masking is not available yet; leave it out.")
+    if start.optimizer and machine.cuda and _shards(phase) != _shards(recipe.phase(number - 1)):
+        raise UserError(
+            f"phase {phase.name}: optimizer_state: carry needs the tensor_parallel and pipeline_parallel of the phase "
+            f"before on GPUs, where checkpoints are written for one layout; reset it, or keep the layout."
+        )
 
 
-def _data(phase: Phase, folder: Path, blend: Blend) -> run.Config:
+def _shards(phase: Phase) -> tuple[int, int]:
+    return phase.tensor_parallel, phase.pipeline_parallel
+
+
+def _model(recipe: Recipe, phase: Phase, machine: Machine) -> run.Config:
+    return run.Config(
+        ChunkedQwen3Config,
+        **shape_fields(recipe.model.shape, phase.sequence_length, recipe.precision),
+        **machine_fields(machine.cuda, machine.transformer_engine),
+        **_RECOMPUTE[phase.recompute],
+        loss_chunk_tokens=phase.loss_chunk_tokens,
+    )
+
+
+def _data(phase: Phase, folder: Path, blend: Blend, machine: Machine) -> run.Config:
     return run.Config(
         PhaseData,
         folder=folder,
         blend=blend,
         micro_batch_size=phase.micro_batch_size,
-        num_workers=2 if has_cuda() else 0,
+        num_workers=2 if machine.cuda else 0,
     )
 
 
-def _trainer(recipe: Recipe, phase: Phase) -> run.Config:
-    local_ranks = int(os.environ["LOCAL_WORLD_SIZE"])
+def _trainer(recipe: Recipe, phase: Phase, machine: Machine) -> run.Config:
     return run.Config(
         nl.Trainer,
-        accelerator="gpu" if has_cuda() else "cpu",
-        devices=local_ranks,
-        num_nodes=int(os.environ["WORLD_SIZE"]) // local_ranks,
-        max_steps=phase.iterations,  # NeMo copies it into the learning-rate schedule
-        strategy=_strategy(recipe, phase),
+        accelerator="gpu" if machine.cuda else "cpu",
+        devices=machine.ranks_per_node,
+        num_nodes=machine.nodes,
+        max_steps=phase.iterations,
+        strategy=_strategy(recipe, phase, machine),
         # torchrun's variables are set under srun too (launch/environment.py); Lightning would else ask Slurm itself
-        plugins=[_precision(recipe.precision), run.Config(TorchElasticEnvironment)],
+        plugins=[_precision(recipe), run.Config(TorchElasticEnvironment)],
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # Megatron's sampler shares the samples out
-        log_every_n_steps=10 if has_cuda() else 1,
+        log_every_n_steps=10 if machine.cuda else 1,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
 
 
-def _strategy(recipe: Recipe, phase: Phase) -> run.Config:
+def _strategy(recipe: Recipe, phase: Phase, machine: Machine) -> run.Config:
     return run.Config(
         PhaseStrategy,
         tensor_model_parallel_size=phase.tensor_parallel,
@@ -83,39 +139,39 @@ def _strategy(recipe: Recipe, phase: Phase) -> run.Config:
         context_parallel_size=phase.context_parallel,
         sequence_parallel=phase.tensor_parallel > 1,
         pipeline_dtype=_dtype(recipe.precision) if phase.pipeline_parallel > 1 else None,
-        ddp=_gradient_reduction(),
-        process_group_backend="nccl" if has_cuda() else "gloo",
+        ddp=_gradient_reduction(recipe, machine),
+        process_group_backend="nccl" if machine.cuda else "gloo",
         ckpt_async_save=False,  # a checkpoint is whole when training goes on
         ckpt_parallel_load=True,
         # On a CPU the optimizer may be resumed under any layout. On GPUs that would gather 12 bytes per parameter into
         # the memory of every rank at every save, so there it may be resumed under another data-parallel size only.
-        ckpt_optim_fully_reshardable=not has_cuda(),
+        ckpt_optim_fully_reshardable=not machine.cuda,
         replace_progress_bar=False,
     )
 
 
-def _gradient_reduction() -> run.Config:
+def _gradient_reduction(recipe: Recipe, machine: Machine) -> run.Config:
     """As in NeMo's recipe on GPUs; gloo has no averaging reduction, and overlap costs threads that a CPU has not."""
     return run.Config(
         DistributedDataParallelConfig,
         check_for_nan_in_grad=True,
-        grad_reduce_in_fp32=True,
+        grad_reduce_in_fp32=recipe.gradient_reduction == "fp32",
         use_distributed_optimizer=True,
-        overlap_grad_reduce=has_cuda(),
-        overlap_param_gather=has_cuda(),
-        average_in_collective=has_cuda(),
+        overlap_grad_reduce=machine.cuda,
+        overlap_param_gather=machine.cuda,
+        average_in_collective=machine.cuda,
     )
 
 
-def _precision(precision: str) -> run.Config:
-    dtype = _dtype(precision)
+def _precision(recipe: Recipe) -> run.Config:
+    dtype = _dtype(recipe.precision)
     return run.Config(
         nl.MegatronMixedPrecision,
-        precision=precision,
+        precision=recipe.precision,
         params_dtype=dtype,
         pipeline_dtype=dtype,
         autocast_enabled=False,
-        grad_reduce_in_fp32=True,
+        grad_reduce_in_fp32=recipe.gradient_reduction == "fp32",
     )
 
 
@@ -123,14 +179,14 @@ def _dtype(precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16-mixed" else torch.float32
 
 
-def _optimizer(recipe: Recipe, phase: Phase) -> run.Config:
-    adam, schedule = recipe.optimizer, phase.schedule
+def _optimizer(recipe: Recipe, number: int) -> run.Config:
+    adam, curve = recipe.optimizer, phase_curve(recipe, number)
     return run.Config(
-        MegatronOptimizerModule,
+        PhaseOptimizer,
         config=run.Config(
             OptimizerConfig,
             optimizer="adam",
-            lr=schedule.max_lr,
+            lr=curve.max_lr,
             weight_decay=adam.weight_decay,
             adam_beta1=adam.adam_beta1,
             adam_beta2=adam.adam_beta2,
@@ -140,16 +196,7 @@ def _optimizer(recipe: Recipe, phase: Phase) -> run.Config:
             params_dtype=_dtype(recipe.precision),
             use_distributed_optimizer=True,
         ),
-        lr_scheduler=_schedule(phase),
-    )
-
-
-def _schedule(phase: Phase) -> run.Config:
-    warmup, low = phase.warmup_iterations, phase.schedule.min_lr
-    if phase.schedule.kind == "constant":
-        return run.Config(WarmupPolicyScheduler, warmup_steps=warmup, max_steps=phase.iterations, min_lr=low)
-    return run.Config(
-        CosineAnnealingScheduler, warmup_steps=warmup, max_steps=phase.iterations, constant_steps=0, min_lr=low
+        lr_scheduler=run.Config(PhaseSchedule, **curve._asdict()),
     )
 
 

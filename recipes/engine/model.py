@@ -11,7 +11,13 @@ from recipes.shape import Qwen3Shape
 
 
 def model_fields(shape: Qwen3Shape, sequence_length: int, precision: str = "32") -> dict[str, Any]:
-    """The arguments of `PaddedQwen3Config` (NeMo's `Qwen3Config`) for this shape, on this machine.
+    """The arguments of `PaddedQwen3Config` (NeMo's `Qwen3Config`) for this shape, on this machine."""
+    machine = machine_fields(has_cuda(), has_transformer_engine())
+    return {**shape_fields(shape, sequence_length, precision), **machine}
+
+
+def shape_fields(shape: Qwen3Shape, sequence_length: int, precision: str) -> dict[str, Any]:
+    """Those that do not depend on the machine.
 
     `precision` is "bf16-mixed" (weights bf16, master weights and gradient sums fp32) or "32".
     """
@@ -34,20 +40,28 @@ def model_fields(shape: Qwen3Shape, sequence_length: int, precision: str = "32")
         "seq_length": sequence_length,
         "params_dtype": dtype,
         "bf16": dtype is torch.bfloat16,
-        **_without_cuda(),
-        **_without_transformer_engine(),
     }
 
 
-def build_model(shape: Qwen3Shape, sequence_length: int | None = None, precision: str = "32") -> GPTModel:
-    """A bare Megatron-Core model in this one process, without Lightning: for conversion and for comparing logits.
+def machine_fields(cuda: bool, transformer_engine: bool) -> dict[str, Any]:
+    """Those that make up for what a machine lacks."""
+    return {
+        **({} if cuda else {"use_cpu_initialization": True}),
+        **({} if transformer_engine else _without_transformer_engine()),
+    }
+
+
+def build_model(shape: Qwen3Shape) -> GPTModel:
+    """A bare Megatron-Core model in this one process, fp32, without Lightning, its parameters on the meta device: for
+    `recipes.engine.streamed`, which lends them memory.
 
     Call `recipes.engine.platform.prepare` before importing this module. Starts a one-rank process group if none runs.
     `model(input_ids, position_ids, attention_mask=None)` gives logits [batch, sequence, padded vocabulary],
     minus infinity in the padding.
     """
     _one_rank()
-    config = PaddedQwen3Config(**model_fields(shape, sequence_length or shape.max_position_embeddings, precision))
+    fields = model_fields(shape, shape.max_position_embeddings)
+    config = PaddedQwen3Config(**fields, init_model_with_meta_device=True)
     return config.configure_model(tokenizer=None, pre_process=True, post_process=True)
 
 
@@ -64,14 +78,8 @@ def _one_rank() -> None:
         model_parallel_cuda_manual_seed(1234)
 
 
-def _without_cuda() -> dict[str, Any]:
-    return {} if has_cuda() else {"use_cpu_initialization": True}
-
-
 def _without_transformer_engine() -> dict[str, Any]:
     """Fusions need compiled kernels of Apex or Transformer Engine; attention and norms are ours."""
-    if has_transformer_engine():
-        return {}
     from recipes.engine.layers import plain_block_spec, plain_forward_step
 
     return {

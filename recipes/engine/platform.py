@@ -10,14 +10,18 @@ def has_cuda() -> bool:
 
 
 def has_transformer_engine() -> bool:
-    """True in the NeMo container; its layer spec, attention and Adam are used then, and ours are not."""
-    return importlib.util.find_spec("transformer_engine") is not None
+    """True in the NeMo container on a GPU; its layer spec, attention and Adam are used then, and ours are not."""
+    return has_cuda() and importlib.util.find_spec("transformer_engine") is not None  # its kernels know no CPU
 
 
 def prepare() -> None:
     """Put in what is missing here and import NeMo (12 s). Call it before anything else touches NeMo or Megatron."""
+    import torch
+
     from recipes.engine import cpu
 
+    with torch.device("meta"):
+        torch.empty(0)  # at the first use torch lists its factories by identity, and `cpu` is about to replace them
     on_cpu = cpu.enable()
     import nemo.collections.llm  # noqa: F401
 

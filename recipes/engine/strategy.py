@@ -36,15 +36,14 @@ class PhaseStrategy(MegatronStrategy):
             model_parallel_cuda_manual_seed(self.seed + 1)
 
     def load_optimizer_state_dict(self, checkpoint: Any, selective_restore: bool = False) -> None:
-        """Load moments; from an earlier phase (`selective_restore`), keep this phase's rates, betas and weight decay.
+        """Load moments and the count of steps; betas, epsilon and weight decay stay those of this phase's recipe.
 
-        Upstream takes the saved parameter groups wholesale.
+        Upstream takes the saved parameter groups wholesale. Rates are the schedule's, which is restored after this.
         """
         ours = [{key: group[key] for key in group if key not in ("params", "step")} for group in self._groups()]
         super().load_optimizer_state_dict(checkpoint, selective_restore=selective_restore)
-        if selective_restore and self.should_restore_optimizer_states(selective_restore=True):
-            for group, values in zip(self._groups(), ours, strict=True):
-                group.update(values)
+        for group, values in zip(self._groups(), ours, strict=True):
+            group.update(values)
 
     def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
