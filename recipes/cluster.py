@@ -8,11 +8,21 @@ from recipes.schema import Phase, Strict
 
 
 class Accelerator(Strict):
-    """One GPU, for memory checks and MFU."""
+    """One GPU, for memory checks, MFU, and estimates of throughput."""
 
     name: str
     memory_gb: float = Field(gt=0)  # GB = 1e9 bytes
     peak_bf16_tflops: float = Field(gt=0)  # dense
+    memory_gb_per_second: float | None = Field(None, gt=0)
+    nvlink_gb_per_second: float | None = Field(None, gt=0)  # one direction, to the other GPUs of the node together
+
+
+class Reliability(Strict):
+    """How often nodes fail, and what it takes to go on; for advice on checkpoints and spares."""
+
+    node_hours_between_failures: float = Field(gt=0)  # mean, of one node
+    repair_hours: float = Field(gt=0)  # until a failed node is back
+    restart_minutes: float = Field(gt=0)  # from a failure to the first step after it
 
 
 class Container(Strict):
@@ -49,6 +59,8 @@ class Cluster(Strict):
     accelerator: Accelerator | None = None
     network_gbps_per_node: float | None = Field(None, gt=0)  # Gbit/s, all adapters together
     filesystem: str | None = None
+    filesystem_gb_per_second: float | None = Field(None, gt=0)  # what a job's ranks write together
+    reliability: Reliability | None = None
     offline: bool = False  # no internet on compute nodes: nothing may be fetched at run time
     container: Container = Container()
     slurm: Slurm | None = None

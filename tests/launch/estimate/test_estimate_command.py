@@ -1,0 +1,72 @@
+"""`cpt estimate` from outside."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from launch.estimate.command import estimate
+
+app = typer.Typer()
+app.command()(estimate)
+
+
+def output(*arguments: str) -> str:
+    ended = CliRunner().invoke(app, arguments)
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def test_it_says_where_time_goes_what_to_take_and_what_to_save() -> None:
+    text = output("qwen3_4b", "--cluster", "mn5")
+    for phrase in (
+        "27.76 GFLOP",
+        "989 TFLOP/s",
+        "reducing gradients between nodes",
+        "Recommended",
+        "changes the optimisation: global batch",
+        "Without any such change",
+        "396 or 792",
+        "Daly",
+        "spare node",
+    ):
+        assert phrase in text, phrase
+
+
+def test_json_is_the_same_estimate() -> None:
+    answer = json.loads(output("qwen3_1p7b", "--cluster", "mn5", "--phase", "long_context", "--json"))
+    assert answer["phase"] == "long_context"
+    stated = answer["stated"]
+    parts = [seconds for part, seconds in stated["seconds"].items() if part != "total"]
+    assert sum(parts) == pytest.approx(stated["seconds"]["total"])
+    tokens = stated["layout"]["global_batch"] * stated["layout"]["sequence_length"]
+    assert stated["tokens_per_second"] == pytest.approx(tokens / stated["seconds"]["total"])
+    useful = stated["iterations"] * stated["seconds"]["total"] / 3600
+    assert stated["hours"] == pytest.approx(useful / (1 - answer["saving"]["lost"]))
+    assert answer["recommended"] in answer["layouts"]
+
+
+def test_without_reliability_there_is_no_advice_on_saving(tmp_path) -> None:
+    from recipes.load import SHIPPED
+
+    text = (SHIPPED / "clusters/mn5.yaml").read_text().replace("filesystem_gb_per_second: 50", "")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert "No advice on saving and spares" in output("qwen3_4b", "--cluster", str(tmp_path / "mine.yaml"))
+
+
+def test_rows_end_with_the_run_that_was_never_fitted() -> None:
+    text = output("qwen3_4b", "--cluster", "mn5", "--rows")
+    assert "never fitted: mecellem_4b" in text and "with its row left out" in text
+
+
+def test_it_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, typer; from launch.estimate.command import estimate\n"
+        "estimate('qwen3_4b', 'mn5', as_json=True)\n"
+        "print([name for name in ('torch', 'nemo', 'transformers', 'scipy', 'numpy') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
