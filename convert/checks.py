@@ -1,9 +1,7 @@
 """What every tensor must pass on its way: size, finite numbers, not all zero; and its digest, to compare both ends."""
 
-import hashlib
-from collections.abc import Iterable
-
 import torch
+import xxhash
 from torch import Tensor
 
 from recipes.errors import UserError
@@ -17,31 +15,18 @@ def check_tensor(place: str, name: str, tensor: Tensor, size: tuple[int, ...]) -
     """
     if tuple(tensor.shape) != size:
         raise UserError(f"{place}: {name} is {list(tensor.shape)}, expected {list(size)}; give the matching model.")
-    if not torch.isfinite(tensor).all():
+    low, high = tensor.aminmax()  # one pass, which NaN runs through; isfinite() takes thirty times as long
+    if not (torch.isfinite(low) and torch.isfinite(high)):
         raise UserError(f"{place}: {name} holds NaN or infinity; use an undamaged model.")
-    if tensor.dim() > 1 and not tensor.any():
+    if tensor.dim() > 1 and low == high == 0:
         raise UserError(f"{place}: {name} is all zero; use an undamaged model.")
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """sha256 of a tensor's bytes in row-major order, little endian."""
-    return hashlib.sha256(tensor_bytes(tensor)).hexdigest()
+    """XXH3-128 of a tensor's bytes in row-major order, little endian: it finds damage, and says nothing of intent."""
+    return xxhash.xxh3_128_hexdigest(tensor_bytes(tensor))
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """A tensor's bytes in row-major order, without a copy where it is contiguous."""
     return tensor.contiguous().flatten().view(torch.uint8).numpy().data
-
-
-def compare_with_written(place: str, tensors: Iterable[tuple[str, Tensor]], digests: dict[str, str]) -> None:
-    """Read back what was written, and compare it with what went in.
-
-    Raises:
-        UserError: a tensor is missing, additional or different: this disk or memory is not to be trusted.
-    """
-    found = {name: tensor_digest(tensor) for name, tensor in tensors}
-    different = sorted(name for name in found.keys() | digests.keys() if found.get(name) != digests.get(name))
-    if different:
-        raise UserError(
-            f"{place}: {different[0]} reads back other than it was written; check this disk and convert again."
-        )

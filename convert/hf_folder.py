@@ -1,115 +1,140 @@
-"""Reading a Hugging Face model folder: config.json and safetensors, single or sharded. Pickled weights are refused."""
+"""Reading a Hugging Face model folder: config.json and weights, single or sharded. Pickled ones need to be allowed."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from convert.checks import check_tensor
-from convert.mapping import hf_sizes
+from convert.mapping import Slot, hf_sizes
+from convert.shard_files import DTYPES, PickledFile, SafetensorsFile, ShardFile
 from recipes.artifacts import read_json
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 class HfFolder:
-    """A dense Qwen3 model on disk; tensors are read one at a time.
+    """The weights of a dense Qwen3 model on disk; tensors are read one at a time.
+
+    Args:
+        allow_pickle: read pytorch_model*.bin where there is no safetensors file.
 
     Raises:
-        UserError: the folder, config.json or safetensors are missing, damaged, contradictory or of another model.
+        UserError: the folder, config.json or weights are missing, damaged, contradictory or of another model.
     """
 
-    def __init__(self, root: Path) -> None:
+    iteration = None
+
+    def __init__(self, root: Path, allow_pickle: bool = False) -> None:
         self.root = root
         self.config = read_config(root)
         self.shape = shape_of(root / "config.json", self.config)
         self.sizes = hf_sizes(self.shape)
-        self._files: dict[Path, Any] = {}
-        self._places = self._locate()
+        self._files = _locate(root, allow_pickle)
         self._refuse_unknown()
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.root,)
+
+    def parts(self, slot: Slot) -> dict[str, Tensor]:
+        """The slot's tensors by name."""
+        return {name: self.tensor(name) for name in slot.hf}
+
+    def tensor(self, name: str) -> Tensor:
+        """One tensor, checked: its size is the config's, it is finite and not all zero."""
+        tensor = self._files[name].tensor(name)
+        check_tensor(self.place, name, tensor, self.sizes[name])
+        return tensor
 
     @cached_property
     def dtype(self) -> torch.dtype:
         """The one dtype of all weights."""
-        found = sorted({self._open(self._places[name]).get_slice(name).get_dtype() for name in self.sizes})
+        found = sorted({self._files[name].entries[name].dtype for name in self.sizes})
         if len(found) > 1 or found[0] not in DTYPES:
             raise UserError(
                 f"{self.root}: expected one dtype of {list(DTYPES)}, found {found}; convert the tensors first."
             )
         return DTYPES[found[0]]
 
-    def tensor(self, name: str) -> Tensor:
-        """One tensor, checked: its size is the config's, it is finite and not all zero."""
-        tensor = self._read(name)
-        check_tensor(str(self.root), name, tensor, self.sizes[name])
-        return tensor
-
-    def _read(self, name: str) -> Tensor:
-        try:
-            return self._open(self._places[name]).get_tensor(name)
-        except SafetensorError as error:
-            raise UserError(f"{self._places[name]}: {name} cannot be read ({error}); fetch the file again.") from error
-
-    def _locate(self) -> dict[str, Path]:
-        """Which file holds which tensor, as the index says or as the only file has it."""
-        if (self.root / INDEX).is_file():
-            named = self._from_index()
-        elif (self.root / SINGLE).is_file():
-            named = dict.fromkeys(self._open(self.root / SINGLE).keys(), self.root / SINGLE)
-        else:
-            raise UserError(f"{self.root}: {self._what_instead()}.")
-        for name, path in named.items():
-            if name not in self._open(path).keys():  # noqa: SIM118 (a file handle, not a mapping)
-                raise UserError(f"{path}: {INDEX} says that {name} is in it, but it is not; fetch the model again.")
-        return named
-
-    def _from_index(self) -> dict[str, Path]:
-        weight_map = read_json(self.root / INDEX)
-        weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
-        if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-            raise UserError(f"{self.root / INDEX}: expected a `weight_map` from tensor to file; fetch the file again.")
-        return {name: self.root / Path(file).name for name, file in weight_map.items()}
-
-    def _what_instead(self) -> str:
-        if list(self.root.glob("*.safetensors")):
-            return f"there are safetensors shards but no {INDEX}; fetch it as well"
-        if list(self.root.glob("*.bin")) or list(self.root.glob("*.pt*")):
-            return "there are only pickled weights, which can run code; save the model as safetensors first"
-        return f"there are no weights; expected {SINGLE} or {INDEX} with its shards"
-
-    def _open(self, path: Path) -> Any:
-        if path not in self._files:
-            if not path.is_file():
-                raise UserError(f"{path}: the shard is missing; fetch the model again.")
-            try:
-                self._files[path] = safe_open(path, framework="pt")
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{path}: not a whole safetensors file ({error}); fetch it again.") from error
-        return self._files[path]
-
     def _refuse_unknown(self) -> None:
-        missing = [name for name in self.sizes if name not in self._places]
+        missing = [name for name in self.sizes if name not in self._files]
         if missing:
             raise UserError(f"{self.root}: {missing[0]}, which config.json asks for, is absent; fetch the model again.")
-        unknown = [name for name in self._places if name not in self.sizes and name != HEAD]
+        unknown = [name for name in self._files if name not in self.sizes and name != HEAD]
         if unknown:
             raise UserError(f"{self.root}: a dense Qwen3 has no tensor {unknown[0]}; give another model.")
-        if self.shape.tie_word_embeddings and HEAD in self._places and not self._head_is_tied():
+        for name, size in self.sizes.items():
+            found = self._files[name].entries[name].size
+            if found != size:
+                raise UserError(
+                    f"{self._files[name].path}: {name} is {list(found)}, config.json asks for {list(size)}; "
+                    f"give weights and config of one model."
+                )
+        if self.shape.tie_word_embeddings and HEAD in self._files and not self._head_is_tied():
             raise UserError(
                 f"{self.root}: config.json ties the embeddings, but {HEAD} differs from {EMBEDDING}; "
                 f"remove the tensor or set tie_word_embeddings to false."
             )
 
     def _head_is_tied(self) -> bool:
-        return torch.equal(self._read(HEAD), self._read(EMBEDDING))
+        return torch.equal(self._files[HEAD].tensor(HEAD), self._files[EMBEDDING].tensor(EMBEDDING))
+
+
+def _locate(root: Path, allow_pickle: bool) -> Mapping[str, ShardFile]:
+    """Which file holds which tensor, as the index says or as the only file has it."""
+    if (root / INDEX).is_file():
+        return _from_index(root / INDEX, SafetensorsFile)
+    if (root / SINGLE).is_file():
+        file = SafetensorsFile(root / SINGLE)
+        return dict.fromkeys(file.entries, file)
+    if allow_pickle and (root / PICKLED_INDEX).is_file():
+        return _from_index(root / PICKLED_INDEX, PickledFile)
+    if allow_pickle and (root / PICKLED_SINGLE).is_file():
+        pickled = PickledFile(root / PICKLED_SINGLE)
+        return dict.fromkeys(pickled.entries, pickled)
+    raise UserError(f"{root}: {_what_instead(root)}.")
+
+
+def _from_index(index: Path, kind: type[SafetensorsFile] | type[PickledFile]) -> Mapping[str, ShardFile]:
+    weight_map = read_json(index)
+    weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+        raise UserError(f"{index}: expected a `weight_map` from tensor to file; fetch the file again.")
+    # All shards lie beside the index; taking the bare name keeps a forged path from leading elsewhere.
+    files = {name: kind(index.parent / name) for name in sorted({Path(file).name for file in weight_map.values()})}
+    for name, file in weight_map.items():
+        holders = [each for each in files if name in files[each].entries]
+        if Path(file).name not in holders:
+            raise UserError(
+                f"{index.parent / file}: {index.name} says that {name} is in it, but it is not; fetch the model again."
+            )
+        if len(holders) > 1:  # loaders read every tensor of every file, whatever the index says
+            raise UserError(f"{index.parent}: {name} is in {' and in '.join(holders)}; fetch the model again.")
+    return {name: files[Path(file).name] for name, file in weight_map.items()}
+
+
+def _what_instead(root: Path) -> str:
+    if list(root.glob("*.safetensors")):
+        return f"there are safetensors shards but no {INDEX}; fetch it as well"
+    if list(root.glob("*.bin")) or list(root.glob("*.pt*")):
+        return (
+            "there are only pickled weights, which can run code; save the model as safetensors, or allow them with "
+            "--allow-pickle if you trust them"
+        )
+    return f"there are no weights; expected {SINGLE} or {INDEX} with its shards"
 
 
 def read_config(root: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and the tensors' bytes (https://github.com/huggingface/safetensors, "Format").
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ import torch
 from torch import Tensor
 
 from convert.checks import tensor_bytes
-from convert.hf_folder import DTYPES, INDEX, SINGLE
+from convert.hf_folder import INDEX, SINGLE
 from convert.mapping import Size
+from convert.shard_files import NAMES
 from recipes.artifacts import read_json, write_json
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
 SHARD_BYTES = 5_000_000_000  # save_pretrained's default
+# Of the first release with Qwen3, as its published configs state. Where a folder states none, 4.57 warns that Qwen3's
+# tokenizer has a wrong pattern, which another family's had.
+_VERSION = "4.51.0"
+LICENCE_FILES = ("LICENSE*", "NOTICE*")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -80,18 +86,20 @@ def _shards(sizes: dict[str, Size], item: int, limit: int) -> list[list[str]]:
 
 
 def _write_file(path: Path, source: Iterator[tuple[str, Tensor]], sizes: dict[str, Size], dtype: torch.dtype) -> None:
+    """One file, byte for byte what safetensors' save_file writes: by name in the file, in any order from `source`."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end, stated = 0, {each: name for name, each in DTYPES.items()}[dtype]
-    for name, size in sizes.items():
-        start, end = end, end + prod(size) * dtype.itemsize
-        header[name] = {"dtype": stated, "shape": list(size), "data_offsets": [start, end]}
+    end = 0
+    for name in sorted(sizes):
+        start, end = end, end + prod(sizes[name]) * dtype.itemsize
+        header[name] = {"dtype": NAMES[dtype], "shape": list(sizes[name]), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
-        for name in sizes:
-            found, tensor = next(source)
-            assert found == name and tensor.dtype == dtype
+        data = stream.tell()
+        for name, tensor in islice(source, len(sizes)):
+            assert tensor.dtype == dtype
+            stream.seek(data + header[name]["data_offsets"][0])
             stream.write(tensor_bytes(tensor))
 
 
@@ -99,11 +107,11 @@ def config_for(
     shape: Qwen3Shape, base: dict[str, Any] | None, dtype: torch.dtype, tokens: dict[str, int]
 ) -> dict[str, Any]:
     """config.json: the base's own with the dtype of the weights, or a new one for a model without a base."""
-    name = {"torch_dtype": str(dtype).removeprefix("torch.")}
-    if base is not None:
-        return {**{key: value for key, value in base.items() if key != "dtype"}, **name}
-    fixed = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_dropout": 0.0, "use_cache": True}
-    return {**fixed, **shape.model_dump(), "use_sliding_window": False, **tokens, **name}
+    if base is None:
+        base = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_dropout": 0.0}
+        base |= {"use_cache": True, **shape.model_dump(), "use_sliding_window": False, **tokens}
+    stated = {"transformers_version": _VERSION, **{key: value for key, value in base.items() if key != "dtype"}}
+    return {**stated, "torch_dtype": str(dtype).removeprefix("torch.")}
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -117,6 +125,12 @@ def copy_tokenizer(source: Path, target: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+
+
+def copy_licence(source: Path, target: Path) -> None:
+    """Copy licence and notice of the base: who hands weights on has to hand these on (Apache-2.0, section 4)."""
+    for path in (path for pattern in LICENCE_FILES for path in source.glob(pattern) if path.is_file()):
+        shutil.copyfile(path, target / path.name)
 
 
 def special_tokens(tokenizer: Path) -> dict[str, int]:

@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.progress import Progress
 from torch import Tensor
 
-from convert.checks import compare_with_written, tensor_digest
 from convert.hf_folder import HfFolder
 from convert.hf_writer import config_for
 from convert.manifest import write_manifest
-from convert.mapping import Slot, padded_vocabulary, slots, to_hf, to_megatron
-from convert.nemo_checkpoint import NemoCheckpoint
+from convert.mapping import Slot, padded_vocabulary, to_megatron
+from convert.nemo_checkpoint import NemoWeights
 from convert.nemo_writer import write_checkpoint
+from convert.passage import QUIET, ahead, passage, read_back
 from convert.target import new_folder, refuse_other_shape
+from convert.weights import Compare
 from recipes.artifacts import write_json
 from recipes.shape import Qwen3Shape
 
@@ -27,7 +29,11 @@ def import_hf(
     *,
     vocabulary_multiple: int = VOCABULARY_MULTIPLE,
     local_names: bool = False,
+    allow_pickle: bool = False,
     replace: bool = False,
+    verify: bool = True,
+    compare: Compare | None = None,
+    progress: Progress = QUIET,
     inputs: Any = None,
 ) -> dict[str, Any]:
     """Write the model of `hf_dir` as the NeMo checkpoint `out`, in the dtype it has, and read it back to compare.
@@ -36,7 +42,10 @@ def import_hf(
         shape_expected: what the recipe says the model is.
         vocabulary_multiple: pad the embedding with zero rows to a multiple of this.
         local_names: name the norms as the local layer spec does instead of as both specs load them.
+        allow_pickle: read pickled weights where there is no safetensors file.
         replace: overwrite `out` if it is there.
+        verify: read the result back and compare every tensor.
+        compare: compares how the two models compute; its answer goes into the manifest.
         inputs: stored in the manifest for the caller's own comparison.
 
     Returns:
@@ -45,27 +54,24 @@ def import_hf(
     Raises:
         UserError: unusable or unexpected model, occupied target, no space.
     """
-    source = HfFolder(hf_dir)
+    source = HfFolder(hf_dir, allow_pickle)
     refuse_other_shape(hf_dir / "config.json", source.shape, shape_expected)
-    dtype, digests = source.dtype, dict[str, str]()
+    dtype, digests, layers = source.dtype, dict[str, str](), source.shape.num_hidden_layers
     vocabulary = padded_vocabulary(source.shape.vocab_size, vocabulary_multiple)
-    with new_folder(out, hf_dir, replace) as folder:
-        write_checkpoint(folder, _converted(source, vocabulary, digests), source.shape.num_hidden_layers, local_names)
-        compare_with_written(str(out), canonical_tensors(NemoCheckpoint(folder), source.shape), digests)
+    with new_folder(out, source.folders, replace) as folder:
+        tensors = passage(source, dtype, digests, "writing the checkpoint", progress)
+        write_checkpoint(folder, ahead(_joined(tensors, source.shape, vocabulary)), layers, local_names)
         (folder / "context").mkdir()
         write_json(folder / "context" / "config.json", config_for(source.shape, source.config, dtype, {}))
-        return write_manifest(folder, "import", hf_dir, source.shape, dtype, digests, inputs=inputs)
+        if verify:
+            read_back(NemoWeights(folder, source.shape), digests, progress)
+        compared = compare(source, folder) if compare else None
+        more = {"inputs": inputs, "read_back": verify, "comparison": compared}
+        return write_manifest(folder, "import", source, dtype, digests, **more)
 
 
-def canonical_tensors(checkpoint: NemoCheckpoint, shape: Qwen3Shape) -> Iterator[tuple[str, Tensor]]:
-    """The model's tensors under their Hugging Face names and in their order."""
-    for slot in slots(shape):
-        yield from to_hf(slot, checkpoint.read(slot), shape).items()
-
-
-def _converted(source: HfFolder, vocabulary: int, digests: dict[str, str]) -> Iterator[tuple[Slot, Tensor]]:
-    """Every Megatron-Core tensor; notes the digests of what went in."""
-    for slot in slots(source.shape):
-        parts = {name: source.tensor(name) for name in slot.hf}
-        digests.update((name, tensor_digest(part)) for name, part in parts.items())
-        yield slot, to_megatron(slot, list(parts.values()), source.shape, vocabulary)
+def _joined(
+    passing: Iterator[tuple[Slot, dict[str, Tensor]]], shape: Qwen3Shape, vocabulary: int
+) -> Iterator[tuple[Slot, Tensor]]:
+    for slot, parts in passing:
+        yield slot, to_megatron(slot, list(parts.values()), shape, vocabulary)

@@ -13,16 +13,23 @@ torch/distributed/checkpoint/filesystem.py.
 
 import io
 import json
+import os
 import pickle
+from functools import cached_property
+from math import prod
 from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
 
-from convert.mapping import EMBEDDING, Slot
+from convert.checks import check_tensor
+from convert.mapping import EMBEDDING, Slot, hf_sizes, slots, to_hf
 from convert.safe_pickle import read_common, read_metadata
+from convert.shard_files import DTYPES
 from recipes.errors import UserError
+from recipes.shape import Qwen3Shape
 
 PREFIX = "module."  # nemo/lightning/megatron_parallel.py puts it before every key of the model
 BACKEND = "torch_dist"
@@ -72,8 +79,8 @@ class NemoCheckpoint:
             UserError: the tensor is absent, or its chunks do not cover it or cannot be read.
         """
         key, entry = self._entry(slot)
-        target = torch.empty(self.size(slot)[0 if slot.layer is None else 1 :], dtype=entry.properties.dtype)
-        missing = target.numel()
+        size = self.size(slot)[0 if slot.layer is None else 1 :]
+        target, missing = torch.empty(0), prod(size)
         for chunk in entry.chunks:
             if slot.layer is None:
                 part, box = self._chunk(key, chunk), _box(chunk)
@@ -81,8 +88,13 @@ class NemoCheckpoint:
                 part, box = self._chunk(key, chunk)[slot.layer - chunk.offsets[0]], _box(chunk)[1:]
             else:
                 continue
-            target[box] = part
             missing -= part.numel()
+            if part.shape == size:
+                target = part
+                continue
+            if target.shape != size:
+                target = torch.empty(size, dtype=entry.properties.dtype)
+            target[box] = part
         if missing:
             raise UserError(f"{self.folder}: {key} is incomplete, {missing:,} weights lack; use another checkpoint.")
         return target
@@ -98,14 +110,91 @@ class NemoCheckpoint:
             info = self._metadata.storage_data[MetadataIndex(key, chunk.offsets)]
             # All files lie beside the metadata; taking the bare name keeps a forged path from leading elsewhere.
             with (self.weights / Path(info.relative_path).name).open("rb") as stream:
-                stream.seek(info.offset)
-                tensor = torch.load(io.BytesIO(stream.read(info.length)), map_location="cpu", weights_only=True)
+                window = _Window(stream, info.offset, info.length)
+                tensor = torch.load(cast(IO[bytes], window), map_location="cpu", weights_only=True)
         except (OSError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             reason = type(error).__name__
             raise UserError(f"{self.folder}: {key} cannot be read ({reason}); use another checkpoint.") from error
         if not isinstance(tensor, Tensor) or tensor.shape != chunk.sizes:
             raise UserError(f"{self.folder}: {key} is not of the size its metadata states; use another checkpoint.")
         return tensor
+
+
+class NemoWeights:
+    """The weights of a checkpoint as a model of `shape`: the other side of the mapping.
+
+    Raises:
+        UserError: the checkpoint is unusable, or holds a model of another shape.
+    """
+
+    def __init__(self, checkpoint: Path, shape: Qwen3Shape) -> None:
+        self.checkpoint, self.shape = NemoCheckpoint(checkpoint), shape
+        self.iteration = self.checkpoint.iteration
+        self._sizes = hf_sizes(shape)
+        self._refuse_other_model()
+
+    @property
+    def place(self) -> str:
+        return str(self.checkpoint.folder)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.checkpoint.folder,)
+
+    def parts(self, slot: Slot) -> dict[str, Tensor]:
+        """The slot's Hugging Face tensors, checked."""
+        parts = to_hf(slot, self.checkpoint.read(slot), self.shape)
+        for name, tensor in parts.items():
+            check_tensor(self.place, name, tensor, self._sizes[name])
+        return parts
+
+    def _refuse_other_model(self) -> None:
+        """Compare what the checkpoint holds with what the shape asks for."""
+        known = list(slots(self.shape))
+        unknown = sorted(self.checkpoint.model_keys() - {key for slot in known for key in slot.keys})
+        if unknown:
+            raise UserError(f"{self.place}: the config has no place for {unknown[0]}; give the base it comes from.")
+        for slot in known:
+            found, expected = self.checkpoint.size(slot), slot.megatron_size(self.shape)
+            padded = slot.rule.over_vocabulary and found[0] >= expected[0] and found[1:] == expected[1:]
+            if found != expected and not padded:
+                sizes = f"{list(found)}, the config asks for {list(expected)}"
+                raise UserError(f"{self.place}: {slot.keys[0]} is {sizes}; give the base it comes from.")
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The one dtype of all weights."""
+        found = {self.checkpoint.dtype(slot) for slot in slots(self.shape)}
+        if len(found) > 1 or not found <= set(DTYPES.values()):
+            names = sorted(str(each) for each in found)
+            raise UserError(
+                f"{self.place}: expected weights in one of bf16, fp16, fp32, found {names}; give the dtype to write."
+            )
+        return found.pop()
+
+
+class _Window(io.RawIOBase):
+    """A part of an open file as a file of its own, so that torch reads it without a copy in between."""
+
+    def __init__(self, stream: BinaryIO, start: int, length: int) -> None:
+        self._stream, self._start, self._length, self._at = stream, start, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")[: max(self._length - self._at, 0)]
+        self._stream.seek(self._start + self._at)
+        read = self._stream.readinto(view)  # type: ignore[attr-defined]
+        self._at += read
+        return int(read)
 
 
 def _box(chunk: ChunkStorageMetadata) -> tuple[slice, ...]:

@@ -1,5 +1,6 @@
 """Writing a weights-only NeMo checkpoint (files: see `nemo_checkpoint`), one tensor at a time, with torch alone."""
 
+import contextlib
 import json
 import pickle
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
+from convert.checks import tensor_bytes
 from convert.mapping import LAYERS, Slot
 from convert.nemo_checkpoint import BACKEND, PREFIX
 
@@ -57,7 +59,7 @@ def write_checkpoint(
     weights = folder / "weights"
     weights.mkdir()
     with (weights / "__0_0.distcp").open("wb") as stream:
-        data = _DataFile(stream, "__0_0.distcp")
+        data = DataFile(stream, "__0_0.distcp")
         for slot, tensor in tensors:
             key = PREFIX + slot.keys[-1 if local_names else 0]
             if slot.layer is None:
@@ -72,7 +74,7 @@ def write_checkpoint(
 
 
 @dataclass
-class _DataFile:
+class DataFile:
     """One `.distcp` file while it grows, and what the metadata will say about it."""
 
     stream: IO[bytes]
@@ -82,7 +84,7 @@ class _DataFile:
 
     def add(self, key: str, chunk: Tensor, size: Iterable[int], offsets: list[int]) -> None:
         """Append a chunk of the tensor `key`, whose whole size is `size`."""
-        chunk = chunk.detach().clone(memory_format=torch.contiguous_format)  # torch.save writes a view's whole storage
+        chunk = _with_own_storage(chunk)
         if key not in self.entries:
             self.entries[key] = TensorStorageMetadata(TensorProperties.create_from_tensor(chunk), torch.Size(size), [])
         entry = self.entries[key]
@@ -95,10 +97,33 @@ class _DataFile:
         self.entries[key] = BytesStorageMetadata()
         self._save(MetadataIndex(key), [value])
 
+    def add_stored(self, key: str, content: bytes) -> None:
+        """Append a sharded object as the bytes that another checkpoint holds of it."""
+        self.entries[key] = BytesStorageMetadata()
+        self.places[MetadataIndex(key)] = _StorageInfo(self.name, self.stream.tell(), len(content))
+        self.stream.write(content)
+
     def _save(self, index: MetadataIndex, value: Any) -> None:
         start = self.stream.tell()
-        torch.save(value, self.stream)
+        with _without_crc():
+            torch.save(value, self.stream)
         self.places[index] = _StorageInfo(self.name, start, self.stream.tell() - start)
+
+
+def _with_own_storage(tensor: Tensor) -> Tensor:
+    """The same numbers in the same memory, as a tensor of nothing else: torch.save writes a view's whole storage."""
+    return torch.frombuffer(tensor_bytes(tensor), dtype=tensor.dtype).view(tensor.shape)
+
+
+@contextlib.contextmanager
+def _without_crc() -> Iterator[None]:
+    """torch's CRC-32 takes four times as long as writing; the manifest holds a digest of every tensor."""
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        yield
+    finally:
+        torch.serialization.set_crc32_options(before)
 
 
 def _state_keys(layers: int) -> Iterator[str]:

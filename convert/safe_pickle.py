@@ -1,4 +1,4 @@
-"""Reading the pickles inside a `torch_dist` checkpoint without running what they say.
+"""Reading pickles, those inside a `torch_dist` checkpoint above all, without running what they say.
 
 `.metadata` is a pickled `torch.distributed.checkpoint.metadata.Metadata`, and whoever writes a checkpoint could put
 code into it. Only the classes that such a file needs are let in; every other name is refused.
@@ -68,7 +68,7 @@ def read_metadata(path: Path) -> metadata.Metadata:
     Raises:
         UserError: absent, cut off, or it holds anything but checkpoint metadata.
     """
-    return _restricted(path, metadata.Metadata, lambda: _Unpickler(io.BytesIO(path.read_bytes())).load())
+    return _restricted(path, metadata.Metadata, lambda: _whole(_Unpickler(io.BytesIO(path.read_bytes())).load()))
 
 
 def read_common(path: Path) -> dict[str, Any]:
@@ -78,6 +78,48 @@ def read_common(path: Path) -> dict[str, Any]:
         UserError: absent, cut off, or it names a class outside torch's allow-list.
     """
     return _restricted(path, dict, lambda: torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _whole(found: Any) -> Any:
+    """`found`, if every field that a reader of metadata relies on is there and of its type.
+
+    Raises:
+        ValueError, AttributeError, TypeError: something lacks or is of another type.
+    """
+    if not isinstance(found, metadata.Metadata):
+        return found
+    numbers: list[Any] = []
+    for key, entry in found.state_dict_metadata.items():
+        if not isinstance(key, str):
+            raise ValueError(key)
+        if isinstance(entry, metadata.TensorStorageMetadata):
+            if not isinstance(entry.properties.dtype, torch.dtype):
+                raise ValueError(key)
+            for chunk in entry.chunks:
+                if not len(chunk.offsets) == len(chunk.sizes) == len(entry.size):
+                    raise ValueError(key)
+                numbers += [*chunk.offsets, *chunk.sizes]
+            numbers += entry.size
+    for index, place in (found.storage_data or {}).items():
+        if not isinstance(index, metadata.MetadataIndex) or not isinstance(place.relative_path, str):
+            raise ValueError(index)
+        numbers += [place.offset, place.length]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError("expected sizes and places")
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file written by torch.save, mapped from it, through torch's own restricted unpickler.
+
+    Raises:
+        UserError: absent, cut off, or it holds anything but tensors by name.
+    """
+    content = _restricted(path, dict, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise UserError(f"{path}: expected tensors by name, found {name!r}; save the model as safetensors instead.")
+    return content
 
 
 def _restricted(path: Path, kind: type, load: Any) -> Any:
@@ -90,7 +132,7 @@ def _restricted(path: Path, kind: type, load: Any) -> Any:
         raise UserError(
             f"{path}: refused, it is not plain checkpoint metadata ({reason}); use a checkpoint you trust."
         ) from error
-    except (EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError) as error:
+    except Exception as error:
         raise UserError(f"{path}: the file is damaged ({type(error).__name__}); use another checkpoint.") from error
     if not isinstance(loaded, kind):
         raise UserError(f"{path}: expected {kind.__name__}, found {type(loaded).__name__}; use another checkpoint.")

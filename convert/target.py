@@ -1,7 +1,7 @@
 """Where a conversion writes to, and whether the model is the expected one."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recipes.artifacts import atomic_folder
@@ -10,16 +10,17 @@ from recipes.shape import Qwen3Shape
 
 
 @contextlib.contextmanager
-def new_folder(out: Path, source: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(out: Path, sources: Sequence[Path], replace: bool = False) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block succeeds.
 
     Raises:
-        UserError: `out` is a file, is occupied (unless `replace`) or holds the source; or the disk is full.
+        UserError: `out` is a file, is occupied (unless `replace`) or holds a source; or the disk is full.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not replace):
         raise UserError(f"{out}: the target is not empty; remove it or give another one.")
-    if source.resolve().is_relative_to(out.resolve()):
-        raise UserError(f"{out}: the target holds the source {source}; give another one.")
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{out}: the target holds the source {source}; give another one.")
     with atomic_folder(out) as folder:
         yield folder
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from data_prep.bundled import SAMPLE, tokenizer_folder
@@ -14,7 +13,7 @@ from data_prep.verify.command import verify
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe, phase_number
-from recipes.terminal import console, print_json
+from recipes.terminal import console, print_json, progress_bars
 
 if TYPE_CHECKING:
     from data_prep.phase_table import PhaseTable
@@ -70,7 +69,7 @@ def prepare(
     from data_prep.shards import prepare as prepare_shards
 
     encoder = Encoder(tokenizer, loaded.tokenizer.separator)
-    with progress_bars(Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         options = Options(workers, Share(rank, world_size), strict)
         prepared = prepare_shards(corpus, encoder, folder, progress, options)
     if as_json:
@@ -116,12 +115,6 @@ def mix(
         print_json([table.model_dump(mode="json") for table in tables])
         return
     show_tables(console(), folder, tables)
-
-
-def progress_bars(terminal: Console) -> Progress:
-    """Bars with rate and time left, on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True)
 
 
 def show_shards(terminal: Console, folder: RunFolder, prepared: "Prepared") -> None:

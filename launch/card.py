@@ -1,23 +1,160 @@
-"""What the model card of an export says, from the recipe and the receipts of the run's shards."""
+"""What the model card of an export says: from the recipe, the receipts of the run, and its evaluation."""
 
-from convert.model_card import Card
-from recipes.artifacts import read_json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from convert.manifest import NAME as MANIFEST
+from convert.model_card import README, Card, Phase, Score, Source, front_matter, refresh_card
+from evaluation.commands import read_results
+from evaluation.results import Result, compare
+from recipes.artifacts import digest, file_digest, read_json
+from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.schedule import phase_curve
 from recipes.schema import Recipe
+from recipes.terminal import console
+
+_STATED_ELSEWHERE = {"name", "token_budget", "mixture", "minimum_document_tokens", "schedule"}
 
 
 def model_card(recipe: Recipe, run: RunFolder, phase: int) -> Card:
-    """Base, languages and data up to the end of `phase`."""
-    sources = sorted({source for number in range(1, phase + 1) for source in _prefixes(run, number)})
-    receipts = [read_json(run.shards / source / "receipt.json") for source in sources]
-    languages = {receipt["language"] for receipt in receipts}
+    """Base, data and hyper-parameters up to the end of `phase`, without scores.
+
+    Raises:
+        UserError: a file of the run is missing or damaged.
+    """
+    numbers = range(1, phase + 1)
+    tokens = {number: _tokens(run, number) for number in numbers}
+    names = dict.fromkeys(name for by_source in tokens.values() for name in by_source)
+    sources = [_source(read_json(run.shards / name / "receipt.json")) for name in names]
     return Card(
         name=f"{recipe.name}, phase {phase} {recipe.phase(phase).name}",
         base_model=recipe.model.hf_id,
-        languages=tuple(sorted(code for code in languages if len(code) == 2)),  # "code" is a label of ours
-        data=tuple(f"{receipt['source']} ({receipt['domain']}): {receipt['licence']}" for receipt in receipts),
+        languages=tuple(sorted({source.language for source in sources if len(source.language) < 4})),  # not `code`
+        licence=_licence(recipe),
+        sources=tuple(sources),
+        phases=tuple(
+            Phase(f"{number} {recipe.phase(number).name}", tokens[number], _phase_settings(recipe, number))
+            for number in numbers
+        ),
+        settings=_settings(recipe),
+        provenance=_provenance(recipe, run, phase),
     )
 
 
-def _prefixes(run: RunFolder, number: int) -> list[str]:
-    return list(read_json(run.phase(number) / "blend.json")["prefixes"])
+def refresh_cards(recipe: Recipe, run: RunFolder) -> None:
+    """Write the evaluation into the README.md of every exported phase that was scored; says which stay, being edited.
+
+    Raises:
+        UserError: a file of the run is missing or damaged, or base and phases were scored on different text.
+    """
+    if not (run.report / "results").is_dir():
+        return
+    models, _ = read_results(run.report)
+    for number in range(1, len(recipe.phases) + 1):
+        folder = run.exported(number)
+        if not (folder / MANIFEST).is_file():
+            continue
+        weights = {path.name: file_digest(path) for path in [folder / "config.json", *folder.glob("*.safetensors")]}
+        mine = next((result for result in models[1:] if result.inputs["weights"] == weights), None)
+        if mine is None:
+            continue
+        card = model_card(recipe, run, number)
+        scored = replace(
+            card, scores=_scores(models[0], mine, {source.name: source.language for source in card.sources})
+        )
+        if not refresh_card(folder, scored):
+            console().print(f"{folder / README} was edited: it stays as it is.", highlight=False, soft_wrap=True)
+
+
+def _tokens(run: RunFolder, number: int) -> dict[str, int]:
+    """Tokens that a phase reads of each source."""
+    blend = read_json(run.phase(number) / "blend.json")
+    return {name: samples * blend["sequence_length"] for name, samples in blend["samples"].items()}
+
+
+def _source(receipt: Mapping[str, Any]) -> Source:
+    return Source(receipt["source"], receipt["domain"], receipt["language"], receipt["licence"])
+
+
+def _licence(recipe: Recipe) -> str | None:
+    """What the base's own card says; a continued model keeps it."""
+    if recipe.model.init != "hf":
+        return None
+    try:
+        licence = front_matter(Path(str(recipe.model.base)) / README).get("license")
+    except UserError:
+        return None  # no card: not known
+    return licence if isinstance(licence, str) and licence != "other" else None
+
+
+def _phase_settings(recipe: Recipe, number: int) -> dict[str, str]:
+    phase, curve = recipe.phase(number), phase_curve(recipe, number)
+    rate = f"{curve.kind} {curve.max_lr:g}" + ("" if curve.kind == "constant" else f" → {curve.min_lr:g}")
+    if curve.offset:
+        rate += f", continued at step {curve.offset:,} of {curve.length:,}"
+    fields = phase.model_dump(mode="json", exclude=_STATED_ELSEWHERE, exclude_none=True)
+    return {
+        "iterations": f"{phase.iterations:,}",
+        "learning rate": rate,
+        "warm-up iterations": f"{phase.warmup_iterations:,}",
+        **{name.replace("_", " "): _text(value) for name, value in fields.items()},
+    }
+
+
+def _settings(recipe: Recipe) -> dict[str, str]:
+    optimizer = {name.replace("_", " "): f"{value:g}" for name, value in recipe.optimizer.model_dump().items()}
+    return {"optimizer": "Adam", **optimizer, "precision": recipe.precision, "seed": str(recipe.seed)}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _provenance(recipe: Recipe, run: RunFolder, phase: int) -> dict[str, str]:
+    """Digests of what the run was planned, locked and started with, as far as it is there."""
+    found = {"recipe": digest(recipe.model_dump(mode="json"))}
+    stated = {
+        "plan": run.plan,
+        f"data of phase {phase}": run.phase(phase) / "blend.json",
+        "base weights": run.base_checkpoint / MANIFEST,
+    }
+    found |= {name: read_json(path)["digest"] for name, path in stated.items() if path.is_file()}
+    if run.lock.is_file():
+        software = read_json(run.lock)["software"]
+        found["run lock"] = file_digest(run.lock)
+        found["trained with"] = ", ".join(f"{name} {version}" for name, version in software.items() if version)
+    return found
+
+
+def _scores(base: Result, model: Result, languages: Mapping[str, str]) -> tuple[Score, ...]:
+    """Every domain, and behind it its sources.
+
+    Raises:
+        UserError: the two were scored on different text.
+    """
+    compare(base, [model])
+    scores = []
+    for domain in base.domains:
+        scores.append(_score(base, model, domain, None, None))
+        for source, its_domain in base.source_domains.items():
+            if its_domain == domain:
+                scores.append(_score(base, model, domain, source, languages.get(source)))
+    return tuple(scores)
+
+
+def _score(base: Result, model: Result, domain: str, source: str | None, language: str | None) -> Score:
+    before, after = (each.sources[source] if source else each.domains[domain] for each in (base, model))
+    return Score(
+        domain=domain,
+        source=source,
+        language=language,
+        perplexity=after.perplexity,
+        bits_per_byte=after.bits_per_byte,
+        base_perplexity=before.perplexity,
+        base_bits_per_byte=before.bits_per_byte,
+    )

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from data_prep.commands import app as data_app
+from launch.convert_command import app as convert_app
+from launch.estimate.command import estimate
+from launch.recipe_command import app as recipe_app
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_cluster, load_recipe, phase_numbers
@@ -16,9 +19,10 @@ app = typer.Typer(
     add_completion=False,
     help="Continual pre-training of Qwen3: data, training, conversion, evaluation.",
 )
-convert_app = typer.Typer(no_args_is_help=True, help="Hugging Face <-> NeMo checkpoints.")
 app.add_typer(data_app, name="data")
 app.add_typer(convert_app, name="convert")
+app.add_typer(recipe_app, name="recipe")
+app.command()(estimate)
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (qwen3_tiny, …) or a YAML file.")]
 Overrides = Annotated[
@@ -92,37 +96,6 @@ def train(
     train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), chosen)
 
 
-@convert_app.command("import")
-def convert_import(
-    hf_dir: Annotated[Path, typer.Argument(help="Folder of a Hugging Face Qwen3 model.")],
-    out: Annotated[Path, typer.Argument(help="The NeMo checkpoint to write; for training, RUN/base_checkpoint.")],
-    recipe: Annotated[str | None, typer.Option(help="Refuse a model of another shape than this recipe's.")] = None,
-) -> None:
-    """Hugging Face folder -> NeMo checkpoint, written whole, read back and compared."""
-    from convert import commands
-
-    shape = load_recipe(recipe).shape_needed if recipe else None
-    typer.echo(commands.summary(commands.convert_import(hf_dir, out, shape), out))
-
-
-@convert_app.command("export")
-def convert_export(
-    checkpoint: Annotated[Path, typer.Argument(help="A NeMo checkpoint, e.g. RUN/training/phase_1/iteration_0000064.")],
-    out: Annotated[Path, typer.Argument(help="The Hugging Face folder to write.")],
-    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The base model: config and tokenizer.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Without a base: shape and tokenizer of this recipe.")] = None,
-) -> None:
-    """NeMo checkpoint -> Hugging Face folder, written whole, read back and compared."""
-    from convert import commands
-    from data_prep.bundled import tokenizer_folder
-
-    shape = tokenizer = None
-    if recipe and not base:
-        loaded = load_recipe(recipe)
-        shape, tokenizer = loaded.model.shape, tokenizer_folder(loaded.tokenizer.path, out.parent / "tokenizer")
-    typer.echo(commands.summary(commands.convert_export(checkpoint, out, base, shape, tokenizer), out))
-
-
 @app.command()
 def evaluate(
     recipe: RecipeName,
@@ -152,11 +125,15 @@ def evaluate(
 
 @app.command()
 def report(recipe: RecipeName, run: Run = None, overrides: Overrides = None) -> None:
-    """Write report.html, .md and .json from the results of `cpt evaluate`, compared with the one named `base`."""
+    """Write report.html, .md and .json from the results of `cpt evaluate`, compared with the one named `base`; model
+    cards of the run's exports get the table."""
     from evaluation.commands import report as write
+    from launch.card import refresh_cards
 
     loaded = load_recipe(recipe, overrides or [])
-    typer.echo(write(loaded, _folder(run, loaded.name)))
+    folder = _folder(run, loaded.name)
+    typer.echo(write(loaded, folder))
+    refresh_cards(loaded, folder)
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

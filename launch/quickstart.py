@@ -15,7 +15,7 @@ from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
 from recipes.schema import Recipe
-from recipes.terminal import console
+from recipes.terminal import console, progress_bars
 
 MANIFEST = "conversion.json"
 BASE, CURRICULUM = "qwen3_tiny_base", "qwen3_tiny"
@@ -48,7 +48,7 @@ def quickstart(corpus: Path | None, folder: Path, overrides: Sequence[str] = ())
         _train(CURRICULUM, overrides, run, numbers)
     with stages("export every phase to Hugging Face"):
         for number in numbers:
-            _export(recipe, run, number)
+            _export(recipe, run, number, prove=number == numbers[-1])
     with stages("score base and phases on held-out text, write the report"):
         page = _evaluate(recipe, base, run, numbers)
     from evaluation.commands import read_results
@@ -60,7 +60,7 @@ def quickstart(corpus: Path | None, folder: Path, overrides: Sequence[str] = ())
 
 def _mix(recipe: Recipe, corpus: Path | None, run: RunFolder, show: bool = False) -> None:
     from data_prep.bundled import SAMPLE
-    from data_prep.commands import progress_bars, show_tables
+    from data_prep.commands import show_tables
     from data_prep.mixture import build
 
     terminal = console()
@@ -102,8 +102,11 @@ def _import(source: Path, recipe: Recipe, run: RunFolder) -> None:
     console().print(summary(manifest, run.base_checkpoint), highlight=False)
 
 
-def _export(recipe: Recipe, run: RunFolder, phase: int) -> None:
-    """Export the end of a phase, unless this very checkpoint is exported already."""
+def _export(recipe: Recipe, run: RunFolder, phase: int, prove: bool = False) -> None:
+    """Export the end of a phase, unless this very checkpoint is exported already.
+
+    Everything is read back; `prove` compares logits under both engines too, which for a model so small takes longest.
+    """
     checkpoint, out = final_checkpoint(run, phase), run.exported(phase)
     if checkpoint is None:
         raise UserError(f"{run.checkpoints(phase)}: phase {phase} is not finished; run the same command again.")
@@ -113,14 +116,16 @@ def _export(recipe: Recipe, run: RunFolder, phase: int) -> None:
         return
     from convert.commands import summary
     from convert.export_hf import Surroundings, export_hf, from_base
+    from convert.logits import same_logits
     from launch.card import model_card
 
     if recipe.model.init == "hf":
         surroundings = from_base(Path(str(recipe.model.base)))
     else:
         surroundings = Surroundings(recipe.model.shape, tokenizer_folder(recipe.tokenizer.path, run.root / "tokenizer"))
+    compare = same_logits if prove else None
     card = model_card(recipe, run, phase)
-    manifest = export_hf(checkpoint, out, surroundings, card=card, replace=True, inputs=inputs)
+    manifest = export_hf(checkpoint, out, surroundings, card=card, replace=True, compare=compare, inputs=inputs)
     console().print(summary(manifest, out), highlight=False)
 
 
@@ -128,9 +133,12 @@ def _evaluate(recipe: Recipe, base: RunFolder, run: RunFolder, phases: Sequence[
     """Score the base, every phase, and a trigram on what the base was trained on; returns the report's page."""
     from data_prep.phase_folder import phase_documents
     from evaluation.commands import evaluate, evaluate_trigram, report
+    from launch.card import refresh_cards
 
     models = {"base": base.exported(1)} | {f"phase_{number}": run.exported(number) for number in phases}
     evaluate(models, run.heldout, recipe, run.report)
     text = {"blend": read_json(base.phase(1) / "blend.json")["digest"]}
     evaluate_trigram(phase_documents(base, 1), text, base.exported(1), run.heldout, recipe, run.report)
-    return report(recipe, run)
+    page = report(recipe, run)
+    refresh_cards(recipe, run)
+    return page

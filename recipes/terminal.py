@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from recipes.errors import UserError
 
@@ -36,6 +37,13 @@ def run_command(command: Callable[[], Any]) -> None:
 def console() -> Console:
     """Standard output for tables: as wide as the terminal, and wide enough for the tables when it is none."""
     return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def progress_bars(terminal: Console | None = None) -> Progress:
+    """Bars with rate and time left, on a terminal only; on standard error unless another is given."""
+    terminal = terminal or Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True)
 
 
 def print_json(content: Any) -> None:

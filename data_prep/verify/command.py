@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from recipes.terminal import console, print_json
+from recipes.terminal import console, print_json, progress_bars
 
 if TYPE_CHECKING:
     from data_prep.verify.report import Report
@@ -24,12 +24,11 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Check shards, slices and receipts: their structure, or with --full every byte."""
-    from data_prep.commands import progress_bars
     from data_prep.verify.check import check  # numpy: not for `cpt --help`
     from data_prep.workers import available_cores
 
     started = time.monotonic()
-    with progress_bars(Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         report = check(path, full, workers or available_cores(), vocab_size, separator_id, progress)
     if as_json:
         print_json(report.content())

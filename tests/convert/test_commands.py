@@ -2,19 +2,89 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from convert.commands import convert_export, convert_import, summary
+from convert.commands import convert_average, convert_export, convert_import, convert_merge, summary
+from convert.passage import QUIET
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
 Make = Callable[..., Path]
+ALONE = {"verify": False, "progress": QUIET}
+PLAIN = {"dtype": None, "card": None, **ALONE}
 
 
-def test_both_commands(make_model: Make, tmp_path: Path, shape: Qwen3Shape) -> None:
-    model, nemo = make_model(), tmp_path / "nemo"
-    manifest = convert_import(model, nemo)
-    assert summary(manifest, nemo).startswith(f"NeMo checkpoint {nemo}: 36 tensors in float32, digest ")
-    assert convert_export(nemo, tmp_path / "a", base=model)["digest"] == manifest["digest"]
-    assert convert_export(nemo, tmp_path / "b", shape=shape, tokenizer=model)["digest"] == manifest["digest"]
+@pytest.fixture
+def model(make_model: Make) -> Path:
+    return make_model()
+
+
+@pytest.fixture
+def nemo(model: Path, tmp_path: Path) -> Path:
+    convert_import(model, tmp_path / "nemo", None, False, **ALONE)
+    return tmp_path / "nemo"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_import_and_export(model: Path, tmp_path: Path, shape: Qwen3Shape) -> None:
+    manifest = convert_import(model, tmp_path / "nemo", None, False, **ALONE)
+    said = summary(manifest, tmp_path / "nemo")
+    assert said.startswith(f"NeMo checkpoint {tmp_path / 'nemo'}: 36 tensors in float32, digest ")
+    assert said.endswith(", not verified.")
+    exported = convert_export(tmp_path / "nemo", tmp_path / "a", base=model, **PLAIN)
+    assert exported["digest"] == manifest["digest"]
+    again = convert_export(tmp_path / "nemo", tmp_path / "b", shape=shape, tokenizer=model, **PLAIN)
+    assert again["digest"] == manifest["digest"]
+
+
+def test_an_export_needs_a_base(nemo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--base"):
-        convert_export(nemo, tmp_path / "c")
+        convert_export(nemo, tmp_path / "out", **PLAIN)
+
+
+def test_the_dtype_can_be_chosen(model: Path, nemo: Path, tmp_path: Path) -> None:
+    manifest = convert_export(nemo, tmp_path / "out", base=model, **(PLAIN | {"dtype": "bf16"}))
+    assert manifest["dtype"] == "bfloat16"
+    before, after = weights(model), weights(tmp_path / "out")
+    assert all(torch.equal(before[name].bfloat16(), after[name]) for name in before)
+    with pytest.raises(UserError, match="expected one of bf16, fp16, fp32"):
+        convert_export(nemo, tmp_path / "other", base=model, **(PLAIN | {"dtype": "int8"}))
+
+
+def test_a_checkpoint_in_a_run_knows_its_base(model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    convert_import(model, run / "base_checkpoint", None, False, **ALONE)
+    trained = run / "training" / "phase_1" / "iteration_0000008"
+    convert_import(model, trained, None, False, **ALONE)
+    (run / "run.lock.json").write_text('{"recipe": {"name": "tiny"}, "data": {"1": "abc"}, "base": "def"}')
+    manifest = convert_export(trained, tmp_path / "out", **PLAIN)
+    assert {"phase": 1, "data": "abc", "base": "def"}.items() <= manifest["origin"].items()
+
+
+def test_merges(model: Path, nemo: Path, tmp_path: Path) -> None:
+    def merge(name: str, *terms: str, **options: object) -> dict[str, torch.Tensor]:
+        convert_merge(tmp_path / name, terms, dtype=None, **ALONE, **options)  # type: ignore[arg-type]
+        return weights(tmp_path / name)
+
+    before = weights(model)
+    for merged in (
+        merge("average", str(nemo), str(model)),
+        merge("linear", f"{model}=0.25", f"{nemo}=0.75"),
+        merge("ema", str(model), str(nemo), ema=0.5),
+        merge("chat_vector", str(nemo), str(model), origin=model),
+    ):
+        assert all(torch.equal(before[name], merged[name]) for name in before)
+    with pytest.raises(UserError, match="neither with weights nor with --origin"):
+        merge("both", f"{model}=1", ema=0.5)
+    with pytest.raises(UserError, match="config and tokenizer"):
+        merge("no_tokenizer", str(nemo))
+
+
+def test_average(nemo: Path, tmp_path: Path) -> None:
+    manifest = convert_average(tmp_path / "out", [nemo, nemo], ema=None, optimizer=True, progress=QUIET)
+    said = "average in float32, without optimizer state, read back and compared."
+    assert summary(manifest, tmp_path / "out").endswith(said)

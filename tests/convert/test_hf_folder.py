@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from convert.hf_folder import HfFolder
 from recipes.errors import UserError
@@ -58,7 +59,7 @@ def test_a_zero_head_beside_tied_embeddings_is_refused(make_model: Make, shape: 
     [
         ("lm_head.weight", torch.zeros(300, 40), "lm_head.weight is all zero"),
         ("model.norm.weight", torch.full((40,), torch.nan), "model.norm.weight holds NaN"),
-        ("model.norm.weight", torch.ones(41), r"model.norm.weight is \[41\], expected \[40\]"),
+        ("model.norm.weight", torch.ones(41), r"model.norm.weight is \[41\], config.json asks for \[40\]"),
         ("model.norm.weight", torch.ones(40).half(), "expected one dtype of"),
         ("model.layers.0.self_attn.q_proj.bias", torch.ones(144), "a dense Qwen3 has no tensor"),
         ("model.norm.weight", None, "model.norm.weight, which config.json asks for, is absent"),
@@ -71,6 +72,37 @@ def test_unusable_tensors_are_named(make_model: Make, name: str, value: torch.Te
 
     with pytest.raises(UserError, match=said):
         read_all(make_model(change=change))
+
+
+def test_pickled_weights_need_to_be_allowed(make_model: Make, shape: Qwen3Shape) -> None:
+    folder = make_model(shards=2, dtype=torch.bfloat16)
+    expected = {name: HfFolder(folder).tensor(name).clone() for name in HfFolder(folder).sizes}
+    for number, path in enumerate(sorted(folder.glob("*.safetensors")), 1):
+        torch.save(load_file(path), folder / f"pytorch_model-{number:05}-of-00002.bin")
+        path.unlink()
+    index = folder / "model.safetensors.index.json"
+    renamed = index.read_text().replace("model-", "pytorch_model-").replace(".safetensors", ".bin")
+    (folder / "pytorch_model.bin.index.json").write_text(renamed)
+    index.unlink()
+    with pytest.raises(UserError, match="--allow-pickle"):
+        HfFolder(folder)
+    source = HfFolder(folder, allow_pickle=True)
+    assert source.dtype == torch.bfloat16
+    assert all(torch.equal(source.tensor(name), tensor) for name, tensor in expected.items())
+
+
+def test_pickled_weights_run_nothing(make_model: Make, tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    folder = make_model()
+    (folder / "model.safetensors").unlink()
+    for content in ({"model.norm.weight": Malicious()}, {"model.norm.weight": 1}, [1]):
+        torch.save(content, folder / "pytorch_model.bin")
+        with pytest.raises(UserError, match=r"refused|expected tensors by name|expected dict"):
+            HfFolder(folder, allow_pickle=True)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_missing_folder_config_and_weights(make_model: Make, tmp_path: Path) -> None:
@@ -98,6 +130,9 @@ def test_missing_shard_and_lying_index(make_model: Make) -> None:
     with pytest.raises(UserError, match=r"00002\.safetensors: the shard is missing"):
         HfFolder(folder)
     second.write_bytes((folder / "model-00001-of-00002.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"is in model-00001-of-00002\.safetensors and in model-00002"):
+        HfFolder(folder)
+    save_file({"other": torch.ones(40)}, second)
     with pytest.raises(UserError, match="is in it, but it is not"):
         HfFolder(folder)
     second.write_bytes(content[:-100])

@@ -36,13 +36,39 @@ def test_files_and_index_are_those_of_the_hub_library(
         assert all(torch.equal(loaded[name], tensors[name]) for name in names)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("limit", ["1GB", "60KB"])
+def test_files_are_byte_by_byte_those_of_save_pretrained(
+    tmp_path: Path, shape: Qwen3Shape, tied: bool, limit: str
+) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = shape.model_copy(update={"tie_word_embeddings": tied})
+    model = Qwen3ForCausalLM(Qwen3Config(**shape.model_dump())).bfloat16()
+    model.save_pretrained(tmp_path / "theirs", max_shard_size=limit)
+    source = HfFolder(tmp_path / "theirs")
+    (tmp_path / "ours").mkdir()
+    tensors = ((name, source.tensor(name)) for name in source.sizes)
+    size = {"1GB": 10**9, "60KB": 60_000}[limit]
+    write_weights(tmp_path / "ours", tensors, source.sizes, torch.bfloat16, size)
+    written = sorted(path.name for path in (tmp_path / "ours").iterdir())
+    assert written == sorted(path.name for path in (tmp_path / "theirs").glob("*.safetensors*"))
+    for name in (name for name in written if name.endswith("safetensors")):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    if limit != "1GB":
+        index = "model.safetensors.index.json"
+        assert read_json(tmp_path / "ours" / index) == read_json(tmp_path / "theirs" / index)
+
+
 def test_config_keeps_the_base_and_states_the_dtype(shape: Qwen3Shape) -> None:
     base = {"model_type": "qwen3", "dtype": "float32", "something": 1}
     assert config_for(shape, base, torch.bfloat16, {}) == {
+        "transformers_version": "4.51.0",
         "model_type": "qwen3",
         "something": 1,
         "torch_dtype": "bfloat16",
     }
+    assert config_for(shape, {"transformers_version": "4.52.3"}, torch.float32, {})["transformers_version"] == "4.52.3"
     fresh = config_for(shape, None, torch.float32, {"eos_token_id": 7})
     assert (fresh["model_type"], fresh["eos_token_id"], fresh["head_dim"]) == ("qwen3", 7, 24)
     assert Qwen3Shape.from_hf(fresh) == shape

@@ -14,7 +14,7 @@ from convert.export_hf import Surroundings, export_hf, from_base
 from convert.hf_folder import HfFolder
 from convert.import_hf import import_hf
 from convert.mapping import slots, to_megatron
-from convert.model_card import Card
+from convert.model_card import Card, Phase, Source
 from convert.nemo_checkpoint import NemoCheckpoint
 from convert.nemo_writer import write_checkpoint
 from recipes.artifacts import matching_receipt, read_json
@@ -58,14 +58,18 @@ def test_an_export_is_complete(make_model: Make, tmp_path: Path) -> None:
     model = make_model(dtype=torch.float32)
     import_hf(model, tmp_path / "nemo", inputs={"from": "here"})
     assert matching_receipt(tmp_path / "nemo" / "conversion.json", {"from": "here"})
-    card = Card(base_model="Qwen/Qwen3-4B", languages=("tr",), licence="apache-2.0", data=("laws, public domain",))
+    (model / "LICENSE").write_text("the base's licence")
+    sources = (Source("laws", "legal", "tr", "public domain"),)
+    phases = (Phase("1", {"laws": 5}, {}),)
+    card = Card(base_model="Qwen/Qwen3-4B", languages=("tr",), licence="apache-2.0", sources=sources, phases=phases)
     manifest = export_hf(tmp_path / "nemo", tmp_path / "out", from_base(model), dtype=torch.bfloat16, card=card)
     out = tmp_path / "out"
     assert read_json(out / "generation_config.json")["temperature"] == 0.6
     assert (out / "tokenizer.json").read_bytes() == (model / "tokenizer.json").read_bytes()
     text = (out / "README.md").read_text()
     assert text.startswith("---\nbase_model: Qwen/Qwen3-4B\nlanguage:\n- tr\nlicense: apache-2.0\n")
-    assert "- laws, public domain" in text
+    assert "| laws | legal | tr | public domain | 5 (100.0 %) |" in text
+    assert (out / "LICENSE").read_text() == "the base's licence"
     assert read_json(out / "conversion.json") == manifest
     assert manifest["dtype"] == "bfloat16" and HfFolder(out).dtype == torch.bfloat16
 
@@ -95,7 +99,7 @@ def test_another_shape_is_refused(make_model: Make, tmp_path: Path, shape: Qwen3
     with pytest.raises(UserError, match=next(iter(update))):
         import_hf(model, tmp_path / "nemo", shape_expected=other)
     import_hf(model, tmp_path / "nemo", shape_expected=shape)
-    with pytest.raises(UserError, match="give the base it was trained from"):
+    with pytest.raises(UserError, match="give the base it comes from"):
         export_hf(tmp_path / "nemo", tmp_path / "out", Surroundings(other, model))
     assert not (tmp_path / "out").exists()
 

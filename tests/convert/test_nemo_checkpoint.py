@@ -9,7 +9,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 
 from convert.mapping import Slot, slots
 from convert.nemo_checkpoint import NemoCheckpoint
-from convert.nemo_writer import _DataFile, write_checkpoint
+from convert.nemo_writer import DataFile, write_checkpoint
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
@@ -49,7 +49,7 @@ def test_reads_any_parallel_layout_and_ignores_optimizer_state(
     for rank, part in enumerate(whole.chunk(ranks, dim=1)):
         name = f"__{rank}_0.distcp"
         with (checkpoint / "weights" / name).open("wb") as stream:
-            file = _DataFile(stream, name, entries, places)
+            file = DataFile(stream, name, entries, places)
             for first in range(0, 3, layers_per_chunk):
                 row = sum(len(before[0]) for before in whole.chunk(ranks, dim=1)[:rank])
                 chunk = part[first : first + layers_per_chunk]

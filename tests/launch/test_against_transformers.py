@@ -12,7 +12,7 @@ import yaml
 from tiny_run import ROOT, metrics, tiny_cluster, tiny_data, tiny_recipe, train
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from convert.commands import convert_import
+from convert.import_hf import import_hf
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
 from recipes.shape import Qwen3Shape
@@ -25,7 +25,7 @@ def test_the_curve_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     recipe = _recipe(tmp_path / "tiny.yaml", base)
     shape = load_recipe(str(recipe)).model.shape
     _random_model(base, shape)
-    convert_import(base, run.base_checkpoint, shape)
+    import_hf(base, run.base_checkpoint, shape)
     train(recipe, tiny_cluster(tmp_path / "two.yaml", 2), run, "1")
     plain = _plain_loop(base, run, recipe)
     assert [line["loss"] for line in metrics(run, 1)] == pytest.approx([loss for loss, _ in plain], rel=1e-4)
