@@ -1,9 +1,9 @@
 """Import and export of a whole Qwen3 of random weights, against `cp` of the same files in the same run.
 
-    python benchmarks/conversion.py --recipe qwen3_4b --folder FOLDER
+    python benchmarks/conversion.py --recipe qwen3_4b --folder FOLDER [--verify]
 
-FOLDER needs room for four copies of the model (8.1 GB each at 4B). Conversions run as whole processes, first alone, then
-with their verification. Times include writing everything to disk (`sync`).
+FOLDER needs room for four copies of the model (8 GB each at 4B). Conversions run as whole processes; times include
+writing everything to disk (`sync`).
 """
 
 import argparse
