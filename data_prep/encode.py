@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from data_prep.indexed import token_dtype
 from recipes.artifacts import file_digest
 from recipes.errors import UserError
+
+_PROBE = ["a", " a ", "\n\n", "\u0301a", "1", "a\n", " ", "'s"]  # what a separator beside it could change
 
 
 class Encoded(NamedTuple):
@@ -29,7 +32,8 @@ class Encoder:
         self.file = folder / "tokenizer.json"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which loads the two libraries' tokenizers itself."""
+        """For another process, which loads the two libraries' tokenizers itself, but need not read the vocabulary."""
+        _ = self._vocabulary
         return {name: value for name, value in vars(self).items() if name not in ("_fast", "_reference")}
 
     @cached_property
@@ -52,17 +56,8 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Token ids of all documents one after the other, each ended by the separator."""
-        if not texts:
-            return Encoded(np.zeros(0, self.dtype), np.zeros(0, np.int64))
-        ragged = self._fast.encode_batch([text.encode() for text in texts]).layout  # bytes: faster than str
-        offsets = np.asarray(ragged.offsets.data, np.int64)
-        ends = offsets[1:] - offsets[0] + np.arange(len(texts))  # of each document, where its separator goes
-        tokens = np.empty(int(ends[-1]) + 1, self.dtype)
-        inside = np.ones(len(tokens), bool)
-        inside[ends] = False
-        tokens[inside] = ragged.content.data[offsets[0] : offsets[-1]]
-        tokens[ends] = self.separator_id
-        return Encoded(tokens, np.diff(offsets) + 1)
+        encoded = self._joined(texts) if self._can_join else None
+        return encoded or self._one_by_one(texts)
 
     def broken(self, encoded: Encoded) -> NDArray[np.intp]:
         """Documents, by number, whose own text spells the separator: it would end them in the middle."""
@@ -90,6 +85,28 @@ class Encoder:
                     f"tokenizer {self.file}: gigatoken and Hugging Face tokenizers disagree on the document at "
                     f"{place}; use another version of gigatoken, or report this tokenizer to its project."
                 )
+
+    def _joined(self, texts: Sequence[str]) -> Encoded | None:
+        """All texts in one call, which puts the separators in their places; None if a text spells the separator."""
+        separator = self.separator.encode()
+        tokens = self._tokens(b"".join(chain.from_iterable((text.encode(), separator) for text in texts)))
+        ends = np.flatnonzero(tokens == self.separator_id)
+        return Encoded(tokens, np.diff(ends, prepend=-1)) if len(ends) == len(texts) else None
+
+    def _one_by_one(self, texts: Sequence[str]) -> Encoded:
+        pieces = [np.append(self._tokens(text.encode()), self.dtype.type(self.separator_id)) for text in texts]
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        return Encoded(np.concatenate([np.zeros(0, self.dtype), *pieces]), lengths)
+
+    @cached_property
+    def _can_join(self) -> bool:
+        """Whether a text's ids are the same between separators as alone; some tokenizers strip or add spaces there."""
+        apart, joined = self._one_by_one(_PROBE), self._joined(_PROBE)
+        return joined is not None and all(map(np.array_equal, apart, joined))
+
+    def _tokens(self, text: bytes) -> NDArray[np.integer]:
+        tokens: NDArray[np.uint32] = self._fast.encode(text)
+        return tokens.view(self.dtype) if self.dtype.itemsize == 4 else tokens.astype(self.dtype)
 
     @cached_property
     def _vocabulary(self) -> tuple[int, int]:

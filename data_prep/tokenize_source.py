@@ -1,6 +1,6 @@
 """One source as a shard: its parts tokenized over the workers into one .bin, its held-out documents beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +58,7 @@ def _tokenize(
     digest = FollowingDigest(folder / STREAMS[0])
     written: dict[int, Written] = {}
     whole = 0  # parts from the first on of which none is missing
-    jobs: list[Task | Check] = [make_check(tasks, workshop.encoder), *tasks]
-    for job, result in workshop.pool.run(_do, jobs):
+    for job, result in workshop.pool.run(_do, _jobs(tasks, workshop)):
         if isinstance(job, Check) or result is None:
             continue
         written[job.part.number] = result
@@ -68,6 +67,14 @@ def _tokenize(
             whole += 1
         on_part(job.part)
     return written, digest.finish()
+
+
+def _jobs(tasks: Sequence[Task], workshop: Workshop) -> Iterator[Task | Check]:
+    """The check comes behind the first parts: workers begin with these while it is prepared."""
+    first = 2 * workshop.pool.workers if workshop.pool.workers > 1 else 0
+    yield from tasks[:first]
+    yield make_check(tasks, workshop.encoder)
+    yield from tasks[first:]
 
 
 def _do(job: Task | Check) -> Written | None:

@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, forkserver
@@ -17,7 +18,7 @@ from recipes.errors import UserError
 
 # Forked from a process without threads, so that neither a progress bar's thread nor a library's pool is inherited.
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
-PRELOADED_TOKENIZER = "CPT_PRELOADED_TOKENIZER"  # a variable: the only way to tell the server anything
+PRELOADED_TOKENIZER, MAIN_FILE = "CPT_PRELOADED_TOKENIZER", "CPT_MAIN_FILE"  # variables: no other way to tell it
 _PRELOADED = ["data_prep.preloaded", "data_prep.tokenize_part"]
 
 Task = TypeVar("Task")
@@ -33,6 +34,7 @@ def start_server(tokenizer: Path | None = None) -> None:
     """Let the process that forks the workers start already, with a tokenizer for all of them: it takes a second."""
     if tokenizer:
         os.environ[PRELOADED_TOKENIZER] = str(tokenizer)
+    os.environ[MAIN_FILE] = str(Path(getattr(sys.modules["__main__"], "__file__", None) or "").absolute())
     CONTEXT.set_forkserver_preload(_PRELOADED)
     forkserver.ensure_running()
 
@@ -48,8 +50,8 @@ class Pool:
         else:
             setup(*arguments)
 
-    def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
-        """Each task with its result, as they finish; tasks start in the order given.
+    def run(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+        """Each task with its result, as they finish; tasks start in the order given, the first while others are made.
 
         Raises:
             UserError: a task raised it, or a worker was killed.

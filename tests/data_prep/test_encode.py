@@ -1,5 +1,6 @@
 """gigatoken against Hugging Face tokenizers, and the separator behind every document."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,29 @@ from tokenizers import Tokenizer
 from data_prep.encode import Encoded, Encoder
 from recipes.errors import UserError
 
+SEPARATOR = "<|endoftext|>"
+
 
 @settings(max_examples=20)
-@given(texts=st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"])), max_size=8))
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.just(f"bir {SEPARATOR} iki"), max_size=8))
 def test_ids_are_those_of_tokenizers_with_a_separator_each(encoder: Encoder, texts: list[str]) -> None:
     tokens, lengths = encoder.encode(texts)
     reference = Tokenizer.from_file(str(encoder.file))
     expected = [[*reference.encode(text, add_special_tokens=False).ids, 8189] for text in texts]
     assert lengths.tolist() == [len(ids) for ids in expected]
     assert tokens.tolist() == [token for ids in expected for token in ids]
+
+
+@pytest.mark.parametrize("side", ["lstrip", "rstrip"])
+def test_a_separator_that_strips_spaces_takes_none_of_its_neighbours(
+    encoder: Encoder, tmp_path: Path, side: str
+) -> None:
+    content = json.loads(encoder.file.read_text())
+    next(added for added in content["added_tokens"] if added["content"] == SEPARATOR)[side] = True
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    texts = ["bir ", " iki", "\n"]
+    found = Encoder(tmp_path, SEPARATOR).encode(texts)
+    assert [array.tolist() for array in found] == [array.tolist() for array in encoder.encode(texts)]
 
 
 def test_it_says_what_it_is(encoder: Encoder) -> None:
@@ -51,9 +66,6 @@ def test_a_difference_names_the_document(encoder: Encoder, monkeypatch: pytest.M
     monkeypatch.setattr(Encoder, "encode", wrong)
     with pytest.raises(UserError, match="disagree on the document at a:2"):
         encoder.cross_check(texts, ["a:1", "a:2"], encoder.reference(texts))
-
-
-SEPARATOR = "<|endoftext|>"
 
 
 def test_the_file_is_read_as_tokenizers_reads_it(encoder: Encoder) -> None:

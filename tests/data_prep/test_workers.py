@@ -2,7 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +37,10 @@ def fail_at_two(number: int) -> list[int] | None:
         _turns[0].fail()
         raise UserError("part 2 cannot be read.")
     return _turns[0].take(number, [1])
+
+
+def touch(folder: Path, number: int) -> None:
+    (folder / str(number)).touch()
 
 
 def die(number: int) -> None:
@@ -65,3 +74,30 @@ def test_nobody_waits_for_a_part_that_failed() -> None:
 def test_a_killed_worker_is_a_sentence() -> None:
     with pytest.raises(UserError, match=r"one of 2 .* was killed.*fewer --workers"), Pool(2, keep) as pool:
         list(pool.run(die, range(4)))
+
+
+def test_tasks_start_while_others_are_made(tmp_path: Path) -> None:
+    def tasks() -> Iterator[int]:
+        yield 1
+        patience = time.monotonic() + 60
+        while not (tmp_path / "1").exists():  # which the first one makes
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        yield 2
+
+    with Pool(2, keep) as pool:
+        assert sorted(pool.run(partial(touch, tmp_path), tasks())) == [(1, None), (2, None)]
+
+
+@pytest.mark.slow
+def test_workers_do_not_import_the_command(tmp_path: Path) -> None:
+    command = tmp_path / "command.py"
+    command.write_text(
+        "from data_prep.workers import Pool\n"
+        "print(__name__)\n"
+        "if __name__ == '__main__':\n"
+        "    with Pool(2, dict) as pool:\n"
+        "        print(sorted(pool.run(abs, [-1, -2])))\n"
+    )
+    done = subprocess.run([sys.executable, command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["__main__", "[(-2, 2), (-1, 1)]"]
