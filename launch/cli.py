@@ -9,6 +9,7 @@ from data_prep.commands import app as data_app
 from launch.convert_command import app as convert_app
 from launch.estimate.command import estimate
 from launch.recipe_command import app as recipe_app
+from launch.rehearse.command import rehearse
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_cluster, load_recipe, phase_numbers
@@ -23,6 +24,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(convert_app, name="convert")
 app.add_typer(recipe_app, name="recipe")
 app.command()(estimate)
+app.command()(rehearse)
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (qwen3_tiny, …) or a YAML file.")]
 Overrides = Annotated[
