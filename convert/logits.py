@@ -94,7 +94,8 @@ class LogitReport(BaseModel):
         what = f"logits of {self.prompts} prompts × {self.positions} tokens"
         if self.max_abs_difference is None:
             return f"{what} hold NaN or infinity"
-        apart = f"{what} are at most {self.max_abs_difference:.1e} apart (tolerance {self.tolerance:.1e})"
+        distance = f"at most {self.max_abs_difference:.1e} apart" if self.max_abs_difference else "equal in every bit"
+        apart = f"{what} are {distance} (tolerance {self.tolerance:.1e})"
         greedy = f"the greedy tokens are {'the same' if self.greedy_equal else 'different'}"
         if self.first_difference is None:
             return f"{apart}; {greedy}"
