@@ -79,9 +79,13 @@ def common(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "weights" / "common.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("pieces", [(1, 1, 1), (1, 2, 3), (3, 1, 2)])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize(("decay", "weights"), [(None, (1 / 3, 1 / 3, 1 / 3)), (0.75, (0.5625, 0.1875, 0.25))])
+@pytest.mark.parametrize(
+    ("pieces", "dtype", "decay", "weights"),
+    [
+        ((1, 2, 3), torch.bfloat16, None, (1 / 3, 1 / 3, 1 / 3)),
+        ((3, 1, 2), torch.float32, 0.75, (0.5625, 0.1875, 0.25)),
+    ],
+)
 def test_weights_and_optimizer_are_averaged_whatever_the_layouts(
     tmp_path: Path,
     shape: Qwen3Shape,
@@ -131,8 +135,7 @@ def test_optimizer_state_is_left_out_whole(tmp_path: Path, shape: Qwen3Shape, wa
     assert common(tmp_path / "out") == {"global_step": 2}
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("decay", [None, 0.6])
+@pytest.mark.parametrize(("dtype", "decay"), [(torch.bfloat16, 0.6), (torch.float32, None)])
 def test_the_weights_are_bit_by_bit_those_of_the_combination(
     tmp_path: Path, shape: Qwen3Shape, dtype: torch.dtype, decay: float | None
 ) -> None:

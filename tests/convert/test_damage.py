@@ -15,6 +15,7 @@ from recipes.errors import UserError
 Make = Callable[..., Path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "checkpoint"])
 def test_any_damage_is_one_sentence_or_harmless(make_model: Make, tmp_path: Path, kind: str) -> None:
     model = make_model(shards=2)

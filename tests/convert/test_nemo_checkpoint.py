@@ -104,3 +104,15 @@ def test_iteration_comes_from_the_trainers_state(checkpoint: Path) -> None:
     assert NemoCheckpoint(checkpoint).iteration is None
     torch.save({"global_step": 12}, checkpoint / "weights" / "common.pt")
     assert NemoCheckpoint(checkpoint).iteration == 12
+
+
+def test_a_damaged_chunk_is_one_sentence(tmp_path: Path, shape: Qwen3Shape) -> None:
+    tensor = torch.ones(next(iter(slots(shape))).megatron_size(shape))
+    (tmp_path / "nemo").mkdir()
+    write_checkpoint(tmp_path / "nemo", [(next(iter(slots(shape))), tensor)], shape.num_hidden_layers)
+    data = tmp_path / "nemo" / "weights" / "__0_0.distcp"
+    content = data.read_bytes()
+    for damaged in (b"Q" + content[1:], content[:100], bytes(len(content))):
+        data.write_bytes(damaged)
+        with pytest.raises(UserError, match="cannot be read"):
+            NemoCheckpoint(tmp_path / "nemo").read(next(iter(slots(shape))))
