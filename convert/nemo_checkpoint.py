@@ -111,7 +111,7 @@ class NemoCheckpoint:
             with (self.weights / Path(info.relative_path).name).open("rb") as stream:
                 window = _Window(stream, info.offset, info.length)
                 tensor = torch.load(cast(IO[bytes], window), map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 (what a damaged pickle raises has no end)
+        except Exception as error:  # what a damaged pickle raises has no end
             reason = type(error).__name__
             raise UserError(f"{self.folder}: {key} cannot be read ({reason}); use another checkpoint.") from error
         if not isinstance(tensor, Tensor) or tensor.shape != chunk.sizes:
