@@ -89,13 +89,21 @@ def train(
     cluster: Annotated[str, typer.Option(help="A shipped cluster or a YAML file.")] = "local",
     phases: Annotated[str | None, typer.Option(help="Numbers or names, with commas; all by default.")] = None,
     overrides: Overrides = None,
+    accept_changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-change",
+            metavar="FIELD",
+            help="Go on although this field of the run lock has changed; its history notes it.",
+        ),
+    ] = None,
 ) -> None:
     """Train phases of a recipe on this machine, from where the run folder left off."""
     from launch.train import train as train_here
 
     loaded = load_recipe(recipe, overrides or [])
     chosen = phase_numbers(loaded, phases)
-    train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), chosen)
+    train_here(recipe, overrides or [], cluster, _folder(run, loaded.name), chosen, accept_changes or [])
 
 
 @app.command()

@@ -1,10 +1,7 @@
 """Who am I among the ranks: torchrun's variables, or the same ones out of Slurm's."""
 
-import ctypes
 import re
-import signal
 import socket
-import sys
 from collections.abc import Mapping
 
 from recipes.errors import UserError
@@ -62,9 +59,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, however that ends: no rank lives on and writes on."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", required=True, type=Path, help="the run folder")
     parser.add_argument("--phases", help="numbers or names, with commas; all by default")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe field")
+    parser.add_argument(
+        "--accept-change", action="append", default=[], metavar="FIELD", help="let this field of the run lock differ"
+    )
     return parser
 
 
@@ -50,7 +53,7 @@ def run_job(arguments: argparse.Namespace) -> int:
     cluster = as_allocated(stated, allocation)
     phases = phase_numbers(recipe, arguments.phases)
     run = RunFolder(arguments.run.absolute())
-    identities = preflight(recipe, cluster, run, phases)
+    identities = preflight(recipe, cluster, run, phases, arguments.accept_change)
     if cluster != stated:
         print(
             f"cluster {stated.name}: {Allocation.stated_by(stated)} in its file, {allocation} in this job, which count."

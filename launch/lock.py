@@ -1,12 +1,16 @@
-"""The run lock: what a run was started with. A restart with anything else is refused, with the first difference."""
+"""The run lock: what a run was started with. A restart with anything else is refused, with the first difference.
+
+What a user accepts all the same is noted in the lock's `history`: when, which field, what it was and what it is.
+"""
 
 import contextlib
 import importlib.metadata
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recipes.artifacts import exclusive, read_json, write_json
+from recipes.artifacts import exclusive, file_digest, read_json, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -32,18 +36,27 @@ NOT_IN_THE_WEIGHTS: dict[str, Any] = {
 BARE = Container()
 
 
-def hold_lock(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container = BARE) -> None:
+def hold_lock(
+    run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container = BARE, accept: Sequence[str] = ()
+) -> None:
     """Compare this start with `run.lock.json`, or write it at the first start; phases not seen before are added.
 
+    Args:
+        accept: fields that may differ from now on, as the refusal names them; `data` is all that begins with `data.`.
+
     Raises:
-        UserError: the recipe, the data of a phase, the base checkpoint or the software is not what the run began with.
+        UserError: the recipe, the tokenizer, the data of a phase, the base checkpoint or the software is not what the
+            run began with; or nothing of an accepted name differs.
     """
     path = run.lock
     now = _state(run, recipe, phases, container)
-    before = read_json(path) if path.is_file() else None
-    if before:
-        now["data"] = {**before.get("data", {}), **now["data"]}
-        _refuse_difference(path, before, now)
+    before = read_json(path) if path.is_file() else {}
+    for part in ("data", "files"):
+        now[part] = {**before.get(part, {}), **now[part]}
+    now["tokenizer"] = now["tokenizer"] or before.get("tokenizer")  # it need not lie where training runs
+    accepted = _accepted(path, before | {"files": _same_files(run, before, now)}, now, accept) if before else []
+    now["history"] = before.get("history", []) + accepted
+    _refuse_unused(accept, now["history"])
     if now != before:
         write_json(path, now)
 
@@ -65,14 +78,56 @@ def one_at_a_time(run: RunFolder) -> Iterator[None]:
 
 
 def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container) -> dict[str, Any]:
-    data = {str(number): read_json(run.phase(number) / "blend.json").get("digest") for number in phases}
     manifest = run.base_checkpoint / "conversion.json"
+    tokenizer = Path(recipe.tokenizer.path) / "tokenizer.json"
     return {
         "recipe": recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS),
-        "data": data,
+        "tokenizer": file_digest(tokenizer) if tokenizer.is_file() else None,
+        "data": {str(number): _blend(run, number).get("digest") for number in phases},
+        "files": {str(number): _files(run, number) for number in phases},
         "base": read_json(manifest).get("digest") if manifest.is_file() else None,
         "software": _image(Path(container.image)) if container.image else {name: _version(name) for name in PACKAGES},
     }
+
+
+def _blend(run: RunFolder, number: int) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(run.phase(number) / "blend.json")
+    return content
+
+
+def _files(run: RunFolder, number: int) -> dict[str, dict[str, Any]]:
+    """What a phase reads by size and time: a digest of all shards at every start would take hours."""
+    names = [f"{prefix}{suffix}" for prefix in _blend(run, number)["prefixes"] for suffix in (".bin", ".idx")]
+    return {name: _size_and_time(run.phase(number) / name) for name in names}
+
+
+def _size_and_time(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"bytes": stat.st_size, "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat()}
+
+
+def _same_files(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The files of `before`; one that has another time is the same if its digest is that of the mixture: it is read."""
+
+    def entry(number: str, name: str, known: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = now["files"][number].get(name, known)
+        if found == known or found["bytes"] != known["bytes"]:
+            return known
+        digest = _stated_digest(_blend(run, int(number)), name)
+        return found if digest == file_digest(run.phase(int(number)) / name) else known
+
+    return {
+        number: {name: entry(number, name, known) for name, known in files.items()}
+        for number, files in before.get("files", {}).items()
+    }
+
+
+def _stated_digest(blend: dict[str, Any], name: str) -> str | None:
+    """The sha256 of a phase's file in its blend.json: of a slice's own, or of the shard that a .bin is a link to."""
+    shards: dict[str, str] = blend.get("shards", {}).get(Path(name).stem, {})
+    whole = next((sha for shard, sha in shards.items() if shard.endswith(".bin")), None)
+    digest: str | None = blend.get("slices", {}).get(name, whole if name.endswith(".bin") else None)
+    return digest
 
 
 def _image(path: Path) -> dict[str, Any]:
@@ -81,15 +136,33 @@ def _image(path: Path) -> dict[str, Any]:
     return {"image": path.name, "bytes": stat.st_size, "modified": int(stat.st_mtime)}
 
 
-def _refuse_difference(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+def _accepted(path: Path, before: dict[str, Any], now: dict[str, Any], accept: Sequence[str]) -> list[dict[str, Any]]:
+    """The differences that `accept` names, as notes for the history; any other is refused."""
+    old, new = (dict(_leaves({**state, "history": None})) for state in (before, now))
+    time, notes = datetime.now(UTC).isoformat(timespec="seconds"), []
     for field in sorted(old.keys() | new.keys()):
-        first_seen = field.startswith("data.") and field not in old
-        if old.get(field) != new.get(field) and not first_seen:
+        first_seen = field not in old and field.partition(".")[0] in ("data", "files", "tokenizer")
+        if old.get(field) == new.get(field) or first_seen or (field == "tokenizer" and old[field] is None):
+            continue
+        if not any(_covers(name, field) for name in accept):
             raise UserError(
                 f"{path}: this run was started with {field} = {old.get(field)!r}, now it is {new.get(field)!r}; "
-                f"go back to that, or start a run of its own with another --run folder."
+                f"go back to that, start a run of its own with another --run folder, or take it on with "
+                f"--accept-change {field}."
             )
+        notes.append({"accepted": time, "field": field, "before": old.get(field), "now": new.get(field)})
+    return notes
+
+
+def _refuse_unused(accept: Sequence[str], history: list[dict[str, Any]]) -> None:
+    """A name that was accepted at an earlier start may be given again: a job that is requeued repeats itself."""
+    for name in accept:
+        if not any(_covers(name, note["field"]) for note in history):
+            raise UserError(f"--accept-change {name}: nothing of that name has changed in this run; leave it out.")
+
+
+def _covers(name: str, field: str) -> bool:
+    return field == name or field.startswith(f"{name}.")
 
 
 def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 
-from launch.environment import die_with_parent
 from launch.rank_output import RankOutput
 from recipes.cluster import Cluster
 from recipes.layout import RunFolder
+from recipes.processes import die_with_parent
 from recipes.schema import Recipe
 
 

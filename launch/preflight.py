@@ -11,8 +11,13 @@ from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
 
-def preflight(recipe: Recipe, cluster: Cluster, run: RunFolder, phases: Sequence[int]) -> list[BatchIdentity]:
+def preflight(
+    recipe: Recipe, cluster: Cluster, run: RunFolder, phases: Sequence[int], accept: Sequence[str] = ()
+) -> list[BatchIdentity]:
     """Check that `phases` can start on `cluster`; returns the batch identity of each.
+
+    Args:
+        accept: fields of the run lock that may have changed.
 
     Raises:
         UserError: the first thing that does not fit or is missing, and what to do: the image, the batch, the shards,
@@ -20,7 +25,7 @@ def preflight(recipe: Recipe, cluster: Cluster, run: RunFolder, phases: Sequence
     """
     _check_image(cluster.container)
     unfinished_phases(recipe, run, phases, cluster.world_size)
-    hold_lock(run, recipe, phases, cluster.container)
+    hold_lock(run, recipe, phases, cluster.container, accept)
     return [batch_identity(recipe.phase(number), cluster.world_size) for number in phases]
 
 

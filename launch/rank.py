@@ -13,13 +13,14 @@ import os
 import sys
 from pathlib import Path
 
-from launch.environment import die_with_parent, rank_environment
+from launch.environment import rank_environment
 from launch.rank_output import RankOutput
 from launch.readiness import check_parts, unfinished_phases
 from recipes.cluster import Cluster
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_cluster, load_recipe, phase_numbers
+from recipes.processes import die_with_parent
 from recipes.schema import Recipe
 
 

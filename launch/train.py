@@ -5,21 +5,30 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from launch.environment import die_with_parent, free_port
+from launch.environment import free_port
 from launch.lock import hold_lock, one_at_a_time
 from launch.readiness import unfinished_phases
 from recipes.cluster import Cluster
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_cluster, load_recipe
+from recipes.processes import die_with_parent
 
 
-def train(recipe: str, overrides: Sequence[str], cluster: str, run: RunFolder, phases: Sequence[int]) -> None:
+def train(
+    recipe: str,
+    overrides: Sequence[str],
+    cluster: str,
+    run: RunFolder,
+    phases: Sequence[int],
+    accept_changes: Sequence[str] = (),
+) -> None:
     """Train `phases` from where the run folder stands; returns when all are finished, at once if they were.
 
     Args:
         recipe, cluster: shipped names or paths, as users write them.
         overrides: `FIELD=VALUE` changes to the recipe.
+        accept_changes: fields of the run lock that may differ from now on.
 
     Raises:
         UserError: something is missing or does not fit; or training failed, with the place of its log.
@@ -30,7 +39,7 @@ def train(recipe: str, overrides: Sequence[str], cluster: str, run: RunFolder, p
     if machine.container.kind != "bare":
         raise UserError(f"cluster {machine.name} runs in a container, this trains without one; use sbatch.")
     todo = unfinished_phases(loaded, run, phases, machine.ranks_per_node)
-    hold_lock(run, loaded, phases, machine.container)
+    hold_lock(run, loaded, phases, machine.container, accept_changes)
     if not todo:
         return
     arguments = ["--run", str(run.root.absolute()), "--recipe", recipe, "--cluster", cluster]

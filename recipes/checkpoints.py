@@ -1,28 +1,36 @@
 """Which checkpoints of a run are whole, and where a phase starts. No torch: answers in milliseconds.
 
-A checkpoint is the folder `training/phase_<n>/iteration_<i>`, with `weights/` and, in the last one of a phase,
-`context/`. While NeMo writes it, an empty file `iteration_<i>-unfinished` lies beside it; what a killed process left
-there is never used and removed at the next start.
+A checkpoint is the folder `training/phase_<n>/iteration_<i>`, with `weights/`, in the last one of a phase `context/`,
+and `digests.json`, the size and XXH3-128 of every other file. It is written as `iteration_<i>-attempt_<number>` and
+renamed when it is whole. What a killed process left under such a name is never used and removed at the next start; a
+checkpoint whose files have changed since is set aside as `iteration_<i>.damaged`.
 """
 
+import contextlib
 import re
 import shutil
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from recipes.artifacts import explained_disk_errors, read_json, write_json
 from recipes.blend import load_blend
 from recipes.errors import UserError
+from recipes.file_digests import FileDigest, first_difference, measure, share
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
 NAME = "iteration_{:07d}"
+DIGESTS = "digests.json"
 UNFINISHED = "-unfinished"  # nemo.lightning.pytorch.callbacks.ModelCheckpoint.UNFINISHED_CHECKPOINT_SUFFIX
 _PATTERN = re.compile(r"iteration_(\d{7,})$")
-_REMOVED = ".removed"
+_WRITER = re.compile(r"__(\d+)_\d+\.distcp$")  # megatron/core/…/filesystem_async.py, prepare_decentralized_global_plan
+_REMOVED, _DAMAGED = ".removed", ".damaged"
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """True if `checkpoint` is a NeMo checkpoint that was written to its end."""
+    """True if `checkpoint` was written to its end, by this project or by NeMo, whose marker stays beside a half one."""
     marker = checkpoint.with_name(checkpoint.name + UNFINISHED)
     return (checkpoint / "weights" / "metadata.json").is_file() and not marker.exists()
 
@@ -48,21 +56,77 @@ def final_checkpoint(run: RunFolder, phase: int) -> Path | None:
     return path if iteration == load_blend(run, phase).iterations else None
 
 
+def writing_name(checkpoint: Path, attempt: int) -> Path:
+    """Where `checkpoint` is written before it is published; another start of the run writes elsewhere."""
+    return checkpoint.with_name(f"{checkpoint.name}-attempt_{attempt}")
+
+
+def digests_of_rank(checkpoint: Path, rank: int) -> dict[str, FileDigest]:
+    """Digests of the files that `rank` has written; those that are no rank's alone are of rank 0."""
+    files = (path for path in checkpoint.rglob("*") if path.is_file())
+    return {str(path.relative_to(checkpoint)): measure(path) for path in files if _writer(path.name) == rank}
+
+
+def _writer(name: str) -> int:
+    match = _WRITER.search(name)
+    return int(match[1]) if match else 0
+
+
+def publish(written: Path, checkpoint: Path, digests: Iterable[dict[str, FileDigest]]) -> None:
+    """Make what lies under its writing name a checkpoint; an older one of the same name gives way."""
+    entries = sorted((name, digest) for one in digests for name, digest in one.items())
+    write_json(written / DIGESTS, {name: digest._asdict() for name, digest in entries})
+    _remove(checkpoint)
+    written.rename(checkpoint)
+
+
+def find_damage(checkpoint: Path, rank: int = 0, ranks: int = 1) -> str | None:
+    """What is wrong with the files of a checkpoint, or None; one of `ranks` reads its share of them."""
+    try:
+        digests = {name: FileDigest(**entry) for name, entry in read_json(checkpoint / DIGESTS).items()}
+    except (UserError, TypeError, AttributeError):
+        return f"{DIGESTS} is missing or unreadable"
+    return first_difference(checkpoint, digests, share(digests, rank, ranks))
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is not used and may be looked at; returns its new place."""
+    aside = checkpoint.with_name(checkpoint.name + _DAMAGED)
+    with explained_disk_errors(aside):
+        _remove(aside)
+        return checkpoint.rename(aside)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a phase's folder: half-written and half-removed checkpoints."""
     for path in folder.glob("iteration_*"):
-        if _PATTERN.match(path.name) and not is_whole(path):
-            shutil.rmtree(path)
+        if path.name.endswith(UNFINISHED):
+            continue  # the marker goes after what it marks
+        if not path.name.endswith(_DAMAGED) and not (_PATTERN.match(path.name) and is_whole(path)):
+            _remove(path)
     for marker in folder.glob(f"iteration_*{UNFINISHED}"):
-        marker.unlink()
-    for path in folder.glob(f"*{_REMOVED}"):
-        shutil.rmtree(path)
+        _remove(marker)
 
 
-def prune(folder: Path, keep_last: int) -> None:
-    """Remove all but the newest `keep_last` whole checkpoints; renamed first, so that none is ever half there."""
-    for _, path in whole_checkpoints(folder)[:-keep_last]:
-        shutil.rmtree(path.rename(path.with_name(path.name + _REMOVED)))
+def prune(folder: Path, keep_last: int, keep_every: int | None = None) -> None:
+    """Remove all but the newest `keep_last` whole checkpoints and those at multiples of `keep_every` iterations."""
+    for iteration, path in whole_checkpoints(folder)[:-keep_last]:
+        if keep_every is None or iteration % keep_every:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, renamed first, so that no checkpoint is ever half there, or a file; it may be gone already.
+
+    Where a process that is about to die still writes into it, a part may stay until the next start.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not path.is_dir():
+            path.unlink()
+            return
+        if not path.name.endswith(_REMOVED):
+            path = path.rename(path.with_name(f"{path.name}-{time.time_ns()}{_REMOVED}"))
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

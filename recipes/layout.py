@@ -22,6 +22,8 @@ class RunFolder:
     base_checkpoint/                      the imported base model, as a NeMo checkpoint
     training/phase_<n>/                   checkpoints of phase n
     training/metrics.jsonl                one line per logged step, all phases
+    training/attempts/                    one file per start; the newest alone may write
+    training/warm_start.json              the base's loss on fixed tokens, which training must begin at
     hf/phase_<n>/                         Hugging Face exports
     report/                               evaluation results and the report
     """

@@ -19,6 +19,7 @@ from recipes.checkpoints import Start
 from recipes.engine.checkpoint import PhaseCheckpoint, auto_resume
 from recipes.engine.chunked_loss import ChunkedQwen3Config
 from recipes.engine.data_module import PhaseData
+from recipes.engine.documents import document_fields
 from recipes.engine.model import machine_fields, shape_fields
 from recipes.engine.optimizer import PhaseOptimizer
 from recipes.engine.platform import has_cuda, has_transformer_engine
@@ -79,8 +80,11 @@ def pretraining(
 
 def _check(recipe: Recipe, number: int, start: Start, machine: Machine) -> None:
     phase = recipe.phase(number)
-    if phase.document_masking:
-        raise UserError(f"phase {phase.name}: document_masking is not available yet; leave it out.")
+    if phase.document_masking and phase.context_parallel > 1:
+        raise UserError(
+            f"phase {phase.name}: document_masking needs whole documents on a rank, so context_parallel must be 1; set "
+            f"that, or leave document_masking out."
+        )
     if start.optimizer and machine.cuda and _shards(phase) != _shards(recipe.phase(number - 1)):
         raise UserError(
             f"phase {phase.name}: optimizer_state: carry needs the tensor_parallel and pipeline_parallel of the phase "
@@ -93,10 +97,11 @@ def _shards(phase: Phase) -> tuple[int, int]:
 
 
 def _model(recipe: Recipe, phase: Phase, machine: Machine) -> run.Config:
+    masking = document_fields(machine.transformer_engine) if phase.document_masking else {}
     return run.Config(
         ChunkedQwen3Config,
         **shape_fields(recipe.model.shape, phase.sequence_length, recipe.precision),
-        **machine_fields(machine.cuda, machine.transformer_engine),
+        **(machine_fields(machine.cuda, machine.transformer_engine) | masking),
         **_RECOMPUTE[phase.recompute],
         loss_chunk_tokens=phase.loss_chunk_tokens,
     )
@@ -109,6 +114,7 @@ def _data(phase: Phase, folder: Path, blend: Blend, machine: Machine) -> run.Con
         blend=blend,
         micro_batch_size=phase.micro_batch_size,
         num_workers=2 if machine.cuda else 0,
+        document_masking=phase.document_masking,
     )
 
 

@@ -1,6 +1,10 @@
 """Writing the checkpoints of a phase, and restoring the one that it starts from."""
 
+import contextlib
+import multiprocessing
 import queue
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +12,34 @@ import torch
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from nemo.lightning import AutoResume, RestoreConfig
 from nemo.lightning.pytorch.callbacks import ModelCheckpoint
+from torch.distributed.checkpoint.api import CheckpointException
 
-from recipes.checkpoints import NAME, Start, prune
+from recipes.attempts import Attempt
+from recipes.checkpoints import NAME, Start, digests_of_rank, prune, publish, writing_name
+from recipes.errors import UserError
+from recipes.processes import die_with_parent
 
 
 class PhaseCheckpoint(ModelCheckpoint):
     """NeMo's ModelCheckpoint under our names (`recipes.checkpoints`): every n iterations, and at the end of the phase.
 
-    Upstream's rotation keeps its list inside the checkpoint, under absolute paths; here the folder itself is the list.
+    Upstream writes under the final name with a marker beside it, and keeps the list for its rotation inside the
+    checkpoint; here a checkpoint gets its name when it is whole, and the folder itself is the list.
+
+    Attributes:
+        attempt: the start of the run that this process belongs to.
+        keep_every: checkpoints at multiples of so many iterations stay; None for none.
     """
+
+    attempt: Attempt
+    keep_every: int | None = None
 
     def __init__(self, folder: Path, every_iterations: int, keep_last: int, iterations: int) -> None:
         super().__init__(
             dirpath=str(folder),
             filename=NAME.replace("{:07d}", "{step:07d}"),
             auto_insert_metric_name=False,
+            enable_version_counter=False,  # an older one of the same name gives way
             monitor=None,
             save_last=False,
             save_top_k=-1,
@@ -37,17 +54,62 @@ class PhaseCheckpoint(ModelCheckpoint):
         """Upstream's "step" is the one NeMo logged at the start of the step: one too few."""
         return super()._monitor_candidates(trainer) | {"step": torch.tensor(trainer.global_step)}
 
+    @staticmethod
+    def set_checkpoint_unfinished_marker(checkpoint_path: str | Path, barrier_after: bool = False) -> None:
+        """No marker: the name says that it is unfinished."""
+
     def _save_checkpoint(self, trainer: Any, filepath: str) -> None:
         self.always_save_context = trainer.global_step == self.iterations  # NeMo's own tools need it there
-        super()._save_checkpoint(trainer, filepath)
-        if trainer.is_global_zero:
-            prune(Path(str(self.dirpath)), self.keep_last)
-        torch.distributed.barrier()  # rank 0 removes the marker last; no rank may look for this checkpoint before
+        checkpoint = Path(str(self.dirpath)) / NAME.format(trainer.global_step)
+        written = writing_name(checkpoint, self.attempt.number)
+        with _explained(checkpoint, self.attempt, trainer.is_global_zero):
+            super()._save_checkpoint(trainer, str(written))
+            digests: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(digests, digests_of_rank(written, trainer.global_rank))
+            if trainer.is_global_zero:
+                self.attempt.check()
+                publish(written, checkpoint, digests)
+                prune(checkpoint.parent, self.keep_last, self.keep_every)
+        torch.distributed.barrier()  # no rank may look for this checkpoint before it has its name
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         super().on_train_end(trainer, pl_module)
         if self._last_global_step_saved != trainer.global_step:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+@contextlib.contextmanager
+def _explained(checkpoint: Path, attempt: Attempt, is_first: bool) -> Iterator[None]:
+    """Turn what keeps a checkpoint from being written into one sentence; the ones before it are not touched."""
+    try:
+        yield
+    except (OSError, RuntimeError, CheckpointException) as error:
+        if isinstance(error, RuntimeError) and not _of_a_file(error):
+            raise  # another rank is gone
+        if is_first:
+            attempt.check()  # a newer start of the run removes what an older one is writing
+        raise UserError(
+            f"{checkpoint}: this checkpoint could not be written ({_reason(error)}); the one before it is still there: "
+            f"remove the cause and start again."
+        ) from error
+
+
+def _of_a_file(error: BaseException) -> bool:
+    """Whether it came from torch's writer of files (caffe2/serialize/inline_container.cc), which loses the reason."""
+    return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CheckpointException):  # rank 0 knows what failed where; the others, that something did
+        if not error.failures:
+            return "another rank says why"
+        rank, (cause, _) = min(error.failures.items())
+        return f"rank {rank}: {_reason(cause)}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if _of_a_file(error):
+        return "a file ended too early, as on a full disk or at the end of a quota"
+    return str(error).splitlines()[0].removeprefix("Worker failure: ")
 
 
 def auto_resume(start: Start) -> AutoResume | None:
@@ -66,10 +128,19 @@ def auto_resume(start: Start) -> AutoResume | None:
 
 
 def save_without_manager() -> None:
-    """Collect the writers' results in a plain queue.
+    """Collect the writers' results in a plain queue, and let writers end with their rank.
 
     Upstream (dist_checkpointing/strategies/filesystem_async.py, `_get_write_results_queue`) starts a manager process,
     which imports torch again: 5 s per save and rank on two cores. Asynchronous saves alone need it, and
-    `ckpt_async_save` is off in build.py.
+    `ckpt_async_save` is off in build.py. It also forks a process per file (`write_preloaded_data`), and those wait for
+    ever for a rank that was killed in a save.
     """
     filesystem_async._get_write_results_queue = queue.SimpleQueue
+    writer = filesystem_async.FileSystemWriterAsync
+    writer.write_preloaded_data = staticmethod(partial(_write_as_child, writer.write_preloaded_data))
+
+
+def _write_as_child(write: Callable[..., None], *arguments: Any, **named: Any) -> None:
+    rank = multiprocessing.parent_process()
+    die_with_parent(rank.pid if rank else None)
+    write(*arguments, **named)

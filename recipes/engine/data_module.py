@@ -23,9 +23,12 @@ class PhaseData(pl.LightningDataModule):
         blend: its parsed `blend.json`.
         micro_batch_size: sequences per rank and forward pass.
         num_workers: loader processes per rank.
+        document_masking: positions start again in every document (`recipes.engine.dataset.dataset_config`).
     """
 
-    def __init__(self, folder: Path, blend: Blend, micro_batch_size: int, num_workers: int = 0) -> None:
+    def __init__(
+        self, folder: Path, blend: Blend, micro_batch_size: int, num_workers: int = 0, document_masking: bool = False
+    ) -> None:
         super().__init__()
         self.folder = folder
         self.blend = blend
@@ -34,6 +37,7 @@ class PhaseData(pl.LightningDataModule):
         self.seq_length = blend.sequence_length
         self.tokenizer = SeparatorTokenizer(blend.separator_id, blend.vocab_size)
         self.num_workers = num_workers
+        self.document_masking = document_masking
         self.data_sampler = MegatronDataSampler(
             seq_len=self.seq_length,
             micro_batch_size=micro_batch_size,
@@ -47,7 +51,8 @@ class PhaseData(pl.LightningDataModule):
             ensure_cache(self.folder, self.blend)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        self.dataset = open_dataset(self.folder, self.blend, cache_folder(self.folder, self.blend))
+        cache = cache_folder(self.folder, self.blend)
+        self.dataset = open_dataset(self.folder, self.blend, cache, self.document_masking)
 
     def train_dataloader(self) -> WrappedDataLoader:
         self.data_sampler.init_global_step = self.trainer.global_step

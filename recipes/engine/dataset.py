@@ -45,15 +45,17 @@ class ShardDataset(GPTDataset):
         self.indices = None  # the numbers of all documents: only building needed them
 
 
-def dataset_config(folder: Path, blend: Blend, cache: Path) -> GPTDatasetConfig:
-    """Bare prefixes, so that every one is read exactly once; attention and positions run across document ends.
+def dataset_config(folder: Path, blend: Blend, cache: Path, document_masking: bool = False) -> GPTDatasetConfig:
+    """Bare prefixes, so that every one is read exactly once.
 
     Concatenated documents are cut into windows of sequence_length + 1 that share a token. A pack is a window of its
     own: its last token has no label, and no loss.
 
     Args:
         folder: `phases/<n>`.
-        cache: folder of Megatron's index files.
+        cache: folder of Megatron's index files, which do not depend on `document_masking`.
+        document_masking: positions start again behind every separator, and padding is a document of its own. The
+            separator has no loss then: its label is the first token of a document that it knows nothing of.
     """
     return GPTDatasetConfig(
         random_seed=blend.seed,
@@ -61,15 +63,17 @@ def dataset_config(folder: Path, blend: Blend, cache: Path) -> GPTDatasetConfig:
         blend_per_split=[([str(folder / prefix) for prefix in blend.prefixes], None), None, None],
         path_to_cache=str(cache),
         tokenizer=SeparatorTokenizer(blend.separator_id, blend.vocab_size),
-        reset_position_ids=False,
-        reset_attention_mask=False,
-        eod_mask_loss=False,
+        reset_position_ids=document_masking,
+        reset_attention_mask=False,  # only of the dense mask
+        eod_mask_loss=document_masking,
         create_attention_mask=False,
         add_extra_token_to_sequence=blend.packing == "concatenate",
     )
 
 
-def open_dataset(folder: Path, blend: Blend, cache: Path) -> BlendedDataset | ShardDataset:
+def open_dataset(
+    folder: Path, blend: Blend, cache: Path, document_masking: bool = False
+) -> BlendedDataset | ShardDataset:
     """The samples of a phase by Megatron's own builder, which maps the index files in `cache`.
 
     No size is asked for: with one, a single slice that is too short would silently be read a second time.
@@ -77,7 +81,7 @@ def open_dataset(folder: Path, blend: Blend, cache: Path) -> BlendedDataset | Sh
     Raises:
         UserError: the slices hold fewer samples than training reads.
     """
-    config = dataset_config(folder, blend, cache)
+    config = dataset_config(folder, blend, cache, document_masking)
     dataset = BlendedMegatronDatasetBuilder(ShardDataset, [None, None, None], lambda: True, config).build()[0]
     if len(dataset) < blend.samples:
         raise UserError(

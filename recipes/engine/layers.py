@@ -12,6 +12,8 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.nn import functional
 
+from recipes.engine.documents import packed, unpacked
+
 
 class RMSNorm(torch.nn.Module):
     """Root-mean-square norm over the last dimension (Zhang & Sennrich 2019), in the input's dtype.
@@ -34,7 +36,8 @@ class CausalAttention(torch.nn.Module):
     """Causal self-attention by `scaled_dot_product_attention`, grouped queries included; no mask is ever built.
 
     Takes query [sequence, batch, heads, head_dim] and key, value [sequence, batch, groups, head_dim]; returns
-    [sequence, batch, heads · head_dim].
+    [sequence, batch, heads · head_dim]. `attention_mask` is None, or the borders of the documents that attention stays
+    inside: `recipes.engine.documents.cu_seqlens`.
     """
 
     def __init__(
@@ -47,13 +50,53 @@ class CausalAttention(torch.nn.Module):
             raise ValueError("attention dropout is not part of Qwen3")
 
     def forward(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        *args: Any,
+        **kwargs: Any,
     ) -> torch.Tensor:
-        query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
-        context = functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, enable_gqa=query.size(1) != key.size(1)
-        )
+        if attention_mask is not None:
+            return _inside_documents(query, key, value, attention_mask)
+        context = _causal(*(tensor.permute(1, 2, 0, 3) for tensor in (query, key, value)))
         return context.permute(2, 0, 1, 3).flatten(2)
+
+
+def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """[…, heads, sequence, head_dim] of all three, or fewer heads of key and value; returns that of query."""
+    grouped = query.size(-3) != key.size(-3)
+    return functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
+
+
+def _inside_documents(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: torch.Tensor
+) -> torch.Tensor:
+    """A causal attention for every document, which costs what that one does."""
+    length, batch = query.shape[:2]
+    query, key, value = packed(query), packed(key), packed(value)
+    if query.is_cuda and query.dtype != torch.float32 and torch.__version__ >= "2.12":
+        return unpacked(flash_attention(query, key, value, cu_seqlens, length), batch)
+    lengths = cu_seqlens.diff().tolist()
+    documents = zip(*(tensor.transpose(0, 1).split(lengths, dim=1) for tensor in (query, key, value)), strict=True)
+    context = torch.cat([_causal(*document) for document in documents], dim=1)
+    return unpacked(context.transpose(0, 1), batch)
+
+
+def flash_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: torch.Tensor, longest: int
+) -> torch.Tensor:
+    """All documents in one kernel, which CPUs and fp32 have not. Not yet run: no GPU was at hand.
+
+    Takes query, key, value [tokens, heads, head_dim] and no document beyond `longest` tokens; returns query's shape.
+    """
+    from torch.nn.attention.varlen import varlen_attn  # with this signature since torch 2.12
+
+    ends = cu_seqlens, cu_seqlens, longest, longest
+    context = varlen_attn(query, key, value, *ends, window_size=(-1, 0), enable_gqa=True)  # (-1, 0): causal
+    assert isinstance(context, torch.Tensor)  # a tuple if asked for more
+    return context
 
 
 def plain_layer_spec(config: TransformerConfig) -> ModuleSpec:

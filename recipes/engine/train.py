@@ -7,11 +7,14 @@ from collections.abc import Callable
 import fiddle
 
 from recipes.blend import load_blend
-from recipes.checkpoints import find_start, remove_leftovers
 from recipes.cluster import Cluster
 from recipes.engine.build import pretraining
+from recipes.engine.fence import Fence
 from recipes.engine.platform import has_cuda
 from recipes.engine.progress import PhaseNumbers, Progress
+from recipes.engine.start import Ranks, agree_on_start
+from recipes.engine.strategy import phase_store
+from recipes.engine.warm_start import WarmStart, expected_loss
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
@@ -24,20 +27,28 @@ def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, s
 
     Raises:
         RuntimeError: the cluster has GPUs and this process sees none, which every rank says for itself.
-        UserError: what `find_start` and the data module refuse.
+        UserError: what `find_start` and the data module refuse; the loaded model is not the base; a checkpoint cannot
+            be written; the run was started again elsewhere.
     """
     if cluster.gpus_per_node and not has_cuda():
         raise RuntimeError(f"cluster {cluster.name} has GPUs, but CUDA finds none on {socket.gethostname()}")
     blend = load_blend(run, number)
-    start = find_start(recipe, run, number)
-    if os.environ["RANK"] == "0":
-        remove_leftovers(run.checkpoints(number))
+    ranks = Ranks(phase_store(number), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    start, attempt = agree_on_start(ranks, recipe, run, number, say)
+    if start.iteration == blend.iterations:  # an earlier start was killed after its last checkpoint
+        return ranks.leave()
     job = fiddle.build(pretraining(recipe, number, run, blend, start))
+    checkpoint = job.keywords["log"].ckpt
+    checkpoint.attempt, checkpoint.keep_every = attempt, recipe.checkpoint.keep_every_iterations
     trainer = job.keywords["trainer"]
     trainer.strategy.phase, trainer.strategy.seed = number, recipe.seed
     # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
     every = trainer.log_every_n_steps
-    trainer.callbacks.insert(0, Progress(_numbers(recipe, cluster, number), run.metrics, say, every))
+    progress = Progress(_numbers(recipe, cluster, number), run.metrics, say, every)
+    trainer.callbacks[:0] = [Fence(attempt, every), progress]
+    if start.path == run.base_checkpoint:
+        loss = float(ranks.from_first("base_loss", lambda: repr(expected_loss(recipe, run))))
+        trainer.callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))
     job()
 
 

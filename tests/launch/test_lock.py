@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tiny_run import tiny_data, tiny_recipe
 
 from launch.lock import hold_lock, one_at_a_time
+from recipes.artifacts import file_digest, read_json, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -73,3 +75,80 @@ def test_another_base_is_refused(run: RunFolder, tmp_path: Path) -> None:
     manifest.write_text('{"digest": "b"}')
     with pytest.raises(UserError, match="base = 'a', now it is 'b'"):
         hold_lock(run, recipe(tmp_path), [1])
+
+
+def test_another_seed_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    with pytest.raises(UserError) as refused:
+        hold_lock(run, recipe(tmp_path, "seed=7"), [1])
+    assert str(refused.value) == (
+        f"{run.lock}: this run was started with recipe.seed = 1234, now it is 7; go back to that, start a run of its "
+        f"own with another --run folder, or take it on with --accept-change recipe.seed."
+    )
+
+
+def test_another_budget_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    with pytest.raises(UserError, match=r"recipe\.phases\.2\.token_budget = 1024, now it is 2048;"):
+        hold_lock(run, recipe(tmp_path, "phases.2.token_budget=2048"), [1])
+
+
+def test_another_tokenizer_is_refused_by_name_and_by_content(run: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+    own = f"tokenizer.path={file.parent}"
+    hold_lock(run, recipe(tmp_path, own), [1])
+    with pytest.raises(UserError, match=r"recipe\.tokenizer\.path = '.*', now it is 'bundled:qwen3'"):
+        hold_lock(run, recipe(tmp_path, "tokenizer.path=bundled:qwen3"), [1])
+    file.write_text("{ }")
+    with pytest.raises(UserError, match=r"with tokenizer = '44136fa3.*', now it is"):
+        hold_lock(run, recipe(tmp_path, own), [1])
+    file.unlink()  # training does not need it
+    hold_lock(run, recipe(tmp_path, own), [1])
+
+
+@pytest.mark.parametrize("file", ["first.bin", "second.idx"])
+def test_a_rewritten_shard_is_refused_and_a_touched_one_is_not(run: RunFolder, tmp_path: Path, file: str) -> None:
+    path, blend = run.phase(1) / file, run.phase(1) / "blend.json"
+    stated = {"slices": {file: file_digest(path)}}
+    if file.endswith(".bin"):  # most are links to a shard
+        stated = {"shards": {"first": {"documents.idx": "", "documents.bin": file_digest(path)}}}
+    write_json(blend, read_json(blend) | stated)
+    hold_lock(run, recipe(tmp_path), [1])
+    os.utime(path, (1, 1))
+    hold_lock(run, recipe(tmp_path), [1])
+    assert read_json(run.lock)["files"]["1"][file]["modified"] == "1970-01-01T00:00:01+00:00"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(UserError, match=rf"files\.1\.{file}\.modified = '1970-01-01T00:00:01\+00:00', now it is"):
+        hold_lock(run, recipe(tmp_path), [1])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(UserError, match=rf"files\.1\.{file}\.bytes = "):
+        hold_lock(run, recipe(tmp_path), [1])
+
+
+def test_an_accepted_change_is_noted_once_and_holds_from_then_on(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    assert read_json(run.lock)["history"] == []
+    changed = recipe(tmp_path, "optimizer.weight_decay=0.2")
+    for _ in range(2):  # a requeued job says it again
+        hold_lock(run, changed, [1], accept=["recipe.optimizer"])
+    (note,) = read_json(run.lock)["history"]
+    assert note | {"accepted": ""} == {
+        "accepted": "",
+        "field": "recipe.optimizer.weight_decay",
+        "before": 0.01,
+        "now": 0.2,
+    }
+    with pytest.raises(UserError, match=r"recipe\.optimizer\.weight_decay = 0\.2, now it is 0\.01;"):
+        hold_lock(run, recipe(tmp_path), [1])
+
+
+def test_accepting_one_change_does_not_let_another_through(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    before = run.lock.read_bytes()
+    with pytest.raises(UserError, match=r"recipe\.seed = 1234"):
+        hold_lock(run, recipe(tmp_path, "seed=7", "optimizer.weight_decay=0.2"), [1], accept=["recipe.optimizer"])
+    with pytest.raises(UserError, match=r"^--accept-change recipe\.seed: nothing of that name has changed in this run"):
+        hold_lock(run, recipe(tmp_path), [1], accept=["recipe.seed"])
+    assert run.lock.read_bytes() == before

@@ -1,12 +1,40 @@
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiny_run import tiny_data, tiny_recipe
 
-from recipes.checkpoints import NAME, Start, final_checkpoint, find_start, prune, remove_leftovers, whole_checkpoints
+from recipes.checkpoints import (
+    NAME,
+    Start,
+    digests_of_rank,
+    final_checkpoint,
+    find_damage,
+    find_start,
+    prune,
+    publish,
+    remove_leftovers,
+    set_aside,
+    whole_checkpoints,
+    writing_name,
+)
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
+
+LEFT = [
+    "iteration_0000006",
+    "iteration_0000006-unfinished",
+    "iteration_0000006-attempt_1",
+    "iteration_0000003-attempt_12",
+    "iteration_0000006-attempt_2-unfinished",
+    "iteration_0000002-17.removed",
+    "iteration_0000003-17.removed",
+    "iteration_0000002.removed",
+]
 
 
 @pytest.fixture
@@ -48,6 +76,80 @@ def test_prune_keeps_the_newest(run: RunFolder) -> None:
     assert sorted(run.checkpoints(1).iterdir()) == paths[1:]
 
 
+def test_prune_keeps_every_so_many_for_good(run: RunFolder) -> None:
+    _save(run, 1, *range(1, 11))
+    prune(run.checkpoints(1), keep_last=2, keep_every=3)
+    assert [iteration for iteration, _ in whole_checkpoints(run.checkpoints(1))] == [3, 6, 9, 10]
+
+
+def _write(run: RunFolder, iteration: int, attempt: int = 1) -> Path:
+    """A checkpoint of two ranks as it is being written."""
+    written = writing_name(run.checkpoints(1) / NAME.format(iteration), attempt)
+    (written / "weights").mkdir(parents=True)
+    for name in ("__0_0.distcp", "__0_1.distcp", "__1_0.distcp", "common___1_1.distcp", ".metadata", "metadata.json"):
+        (written / "weights" / name).write_text(f"{name} of {attempt}")
+    return written
+
+
+def test_a_checkpoint_counts_when_it_is_published_with_the_digests_of_all_ranks(run: RunFolder) -> None:
+    written, target = _write(run, 4), run.checkpoints(1) / NAME.format(4)
+    assert whole_checkpoints(run.checkpoints(1)) == []
+    of_ranks = [digests_of_rank(written, rank) for rank in range(2)]
+    assert sorted(of_ranks[1]) == ["weights/__1_0.distcp", "weights/common___1_1.distcp"]
+    publish(written, target, of_ranks)
+    assert whole_checkpoints(run.checkpoints(1)) == [(4, target)]
+    assert list(run.checkpoints(1).iterdir()) == [target]
+    assert [find_damage(target, rank, 3) for rank in range(3)] == [None, None, None]
+
+
+def test_a_newer_checkpoint_of_the_same_name_takes_the_place_of_an_older(run: RunFolder) -> None:
+    target = run.checkpoints(1) / NAME.format(4)
+    for attempt in (1, 2):
+        written = _write(run, 4, attempt)
+        publish(written, target, [digests_of_rank(written, rank) for rank in range(2)])
+    assert (target / "weights" / "__1_0.distcp").read_text() == "__1_0.distcp of 2"
+    assert list(run.checkpoints(1).iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["weights/__0_1.distcp", "weights/common___1_1.distcp", "weights/.metadata"])
+def test_damage_is_found_by_exactly_one_rank_whatever_it_is(run: RunFolder, name: str) -> None:
+    written, target = _write(run, 4), run.checkpoints(1) / NAME.format(4)
+    publish(written, target, [digests_of_rank(written, rank) for rank in range(2)])
+    (target / name).write_text((target / name).read_text().upper())
+    findings = [find_damage(target, rank, 3) for rank in range(3)]
+    assert sorted(filter(None, findings)) == [f"the content of {name} has changed"]
+    (target / "digests.json").write_text("[]")
+    assert find_damage(target) == "digests.json is missing or unreadable"
+    (target / "digests.json").unlink()
+    assert find_damage(target) == "digests.json is missing or unreadable"
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_stays_there(run: RunFolder) -> None:
+    for _ in range(2):
+        first, second = _save(run, 1, 3, 6)
+        aside = set_aside(second)
+        remove_leftovers(run.checkpoints(1))
+        assert whole_checkpoints(run.checkpoints(1)) == [(3, first)]
+        assert sorted(run.checkpoints(1).iterdir()) == [first, aside]
+        shutil.rmtree(first)
+
+
+@given(st.lists(st.sampled_from(LEFT), unique=True))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_leftover_stops_a_start(tmp_path: Path, left: list[str]) -> None:
+    run = RunFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
+    (whole,) = _save(run, 1, 3)
+    for name in left:
+        path = run.checkpoints(1) / name
+        if name.endswith("-unfinished"):
+            path.touch()
+        else:
+            (path / "weights").mkdir(parents=True)
+            (path / "weights" / "__0_0.distcp").touch()
+    remove_leftovers(run.checkpoints(1))
+    assert list(run.checkpoints(1).iterdir()) == [whole]
+
+
 def test_start_prefers_own_then_previous_then_base(run: RunFolder, tmp_path: Path) -> None:
     recipe = load_recipe(str(tiny_recipe(tmp_path / "tiny.yaml", optimizer_state="carry")))
     assert find_start(recipe, run, 1) == Start(None)
@@ -66,3 +168,10 @@ def test_missing_predecessor_and_missing_base_are_said(run: RunFolder, tmp_path:
         UserError, match=r"base_checkpoint: there is no base checkpoint; import models/base with .cpt convert import"
     ):
         find_start(recipe, run, 1)
+
+
+def test_checkpoints_that_are_kept_must_be_written(tmp_path: Path) -> None:
+    path = str(tiny_recipe(tmp_path / "tiny.yaml", every=3))
+    assert load_recipe(path, ["checkpoint.keep_every_iterations=6"]).checkpoint.keep_every_iterations == 6
+    with pytest.raises(UserError, match=r"keep_every_iterations \(4\) must be a multiple of every_iterations \(3\)"):
+        load_recipe(path, ["checkpoint.keep_every_iterations=4"])

@@ -1,0 +1,90 @@
+"""What a Hugging Face model loses on fixed tokens, run by `transformers`:  python -m recipes.engine.base_loss FOLDER
+
+Prints the number. A process of its own, because what lets NeMo run on a CPU changes torch; it needs no GPU, reads every
+matrix once, and holds one at a time beside the embedding.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recipes.engine.streamed import Read, streamed
+from recipes.errors import UserError
+from recipes.terminal import run_command
+
+_HALF = 32
+_EMBEDDING = "model.embed_tokens.weight"
+_PROJECT = Path(__file__).parents[2]
+
+
+def fixed_tokens(vocab_size: int) -> Tensor:
+    """Token ids [1, 65]: 32 random ones, twice, and the first once more; the same for every model of this vocabulary.
+
+    A trained model predicts the second half from the first, if its positions and its attention are right.
+    """
+    half = torch.randint(vocab_size, (1, _HALF), generator=torch.Generator().manual_seed(0))
+    return torch.cat([half, half, half[:, :1]], dim=1)
+
+
+def base_loss(folder: Path) -> float:
+    """The mean loss of the model in `folder` on `fixed_tokens`, in fp32, computed in a process of its own.
+
+    Raises:
+        UserError: the model cannot be read.
+    """
+    search = os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": search, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "recipes.engine.base_loss", str(folder)]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        last = (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1]
+        raise UserError(f"{folder}: its loss cannot be computed ({last.removeprefix('error: ')}); give a whole model.")
+    return float(answer.stdout.splitlines()[-1])
+
+
+def loss_of(folder: Path, read: Read | None = None) -> float:
+    """The same, computed here; `read` gives a tensor by its name, by default from the safetensors files in `folder`."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"):
+        model = Qwen3ForCausalLM(config).eval()
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file
+    tokens = fixed_tokens(config.vocab_size)
+    with torch.no_grad(), streamed(model, read or partial(_read, _files(folder)), [_EMBEDDING]):
+        logits = model(tokens[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:]).item()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Tensor name -> the safetensors file that holds it."""
+    from safetensors import safe_open
+
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as stream:
+            files |= dict.fromkeys(stream.keys(), path)
+    return files
+
+
+def _read(files: dict[str, Path], name: str) -> Tensor:
+    from safetensors import safe_open
+
+    if name not in files:
+        raise UserError(f"there is no tensor {name} in its safetensors files")
+    with safe_open(files[name], framework="pt") as stream:
+        return stream.get_tensor(name)
+
+
+def _main() -> None:
+    print(json.dumps(loss_of(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    run_command(_main)
