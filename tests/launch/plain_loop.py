@@ -1,8 +1,9 @@
-"""Trains phase 1 of a run with plain transformers and torch, on the samples of the data module; prints its losses.
+"""Trains phase 1 of runs with plain transformers and torch, on the samples of the data module.
 
-    python plain_loop.py HF_FOLDER RUN RECIPE
+    python plain_loop.py HF_FOLDER RUN RECIPE [HF_FOLDER RUN RECIPE …]
 
-A program of its own, because the CPU compatibility layer changes the torch of the process it is switched on in.
+Prints JSON: of every model, for every step, loss and gradient norm. A program of its own, because the CPU compatibility
+layer changes the torch of the process it is switched on in.
 """
 
 import json
@@ -21,7 +22,7 @@ from recipes.load import load_recipe
 from recipes.schema import Phase, Recipe
 
 
-def main(hf_folder: Path, run: RunFolder, recipe: Recipe) -> None:
+def curve(hf_folder: Path, run: RunFolder, recipe: Recipe) -> list[tuple[float, float]]:
     model = Qwen3ForCausalLM.from_pretrained(hf_folder, dtype=torch.float32).train()
     decayed = [weight for weight in model.parameters() if weight.dim() > 1]
     others = [weight for weight in model.parameters() if weight.dim() == 1]
@@ -31,7 +32,7 @@ def main(hf_folder: Path, run: RunFolder, recipe: Recipe) -> None:
         betas=(adam.adam_beta1, adam.adam_beta2),
         eps=adam.adam_eps,
     )
-    losses = []
+    pairs = []
     for iteration, batch in enumerate(_batches(run)):
         for group in optimizer.param_groups:
             group["lr"] = _rate(recipe.phase(1), iteration)
@@ -41,16 +42,14 @@ def main(hf_folder: Path, run: RunFolder, recipe: Recipe) -> None:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), adam.clip_grad)
         optimizer.step()
-        losses.append((loss.item(), norm.item()))
-    print(json.dumps(losses))
+        pairs.append((loss.item(), norm.item()))
+    return pairs
 
 
 def _batches(run: RunFolder) -> Iterator[torch.Tensor]:
     """Global batches [sequences, sequence_length + 1] in the order of training."""
-    prepare()
     from recipes.engine.data_module import PhaseData
 
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     blend = load_blend(run, 1)
     data = PhaseData(run.phase(1), blend, micro_batch_size=1)
     data.setup()
@@ -68,5 +67,12 @@ def _rate(phase: Phase, iteration: int) -> float:
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def main(arguments: list[str]) -> None:
+    prepare()
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    models = zip(*(arguments[first::3] for first in range(3)), strict=True)
+    print(json.dumps([curve(Path(hf), RunFolder(Path(run)), load_recipe(recipe)) for hf, run, recipe in models]))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), RunFolder(Path(sys.argv[2])), load_recipe(sys.argv[3]))
+    main(sys.argv[1:])

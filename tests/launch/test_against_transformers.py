@@ -52,4 +52,5 @@ def _plain_loop(base: Path, run: RunFolder, recipe: Path) -> list[tuple[float, f
     command = [sys.executable, str(script), str(base), str(run.root), str(recipe)]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert answer.returncode == 0, answer.stderr
-    return [tuple(pair) for pair in json.loads(answer.stdout.splitlines()[-1])]
+    (curve,) = json.loads(answer.stdout.splitlines()[-1])
+    return [tuple(pair) for pair in curve]
