@@ -32,11 +32,14 @@ from convert.combine import add_scaled, ema_weights, uniform_weights, wider
 from convert.mapping import EMBEDDING
 from convert.nemo_checkpoint import PREFIX, NemoCheckpoint
 from convert.nemo_writer import DataFile
+from convert.origin import origin
 from convert.passage import QUIET
 from convert.safe_pickle import read_common
 from convert.target import new_folder
-from recipes.artifacts import digest, tool_version, write_json
+from recipes.artifacts import digest, write_json
+from recipes.checkpoints import DIGESTS
 from recipes.errors import UserError
+from recipes.file_digests import measure
 
 _OPTIMIZER = "optimizer."
 # Megatron-Core's `dp_reshardable` state: one flat tensor for each bucket of parameters, cut as this layout cuts them.
@@ -91,11 +94,14 @@ def average(
             "combination": {"method": "average" if decay is None else "ema", "terms": terms},
             "optimizer": optimizer,
             "dtype": str(newest.tensor_dtype(PREFIX + EMBEDDING.megatron)).removeprefix("torch."),
-            "tools": {"cpt-launcher": tool_version(), "torch": str(torch.__version__)},
+            "origin": origin(newest.folder),
+            "tools": manifest.tools(),
             "digest": digest(digests),
             "tensors": digests,
         }
         write_json(folder / manifest.NAME, content)
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        write_json(folder / DIGESTS, {str(path.relative_to(folder)): measure(path)._asdict() for path in files})
     return content
 
 

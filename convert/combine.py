@@ -61,24 +61,16 @@ class Combination:
 
     @classmethod
     def linear(
-        cls,
-        models: Sequence[Weights],
-        weights: Sequence[float],
-        normalize: bool = False,
-        dtype: torch.dtype | None = None,
+        cls, models: Sequence[Weights], weights: Sequence[float], dtype: torch.dtype | None = None
     ) -> "Combination":
-        """Σ weight · model, with `weights` as given or, with `normalize`, divided by their sum.
+        """Σ weight · model.
 
         Raises:
-            UserError: the weights are not finite, do not sum to 1 (within 1e-6), or with `normalize` sum to 0.
+            UserError: the weights are not finite, or do not sum to 1 (within 1e-6).
         """
         total = _sum(weights)
-        if normalize:
-            if not total:
-                raise UserError(f"weights {_listed(weights)}: they sum to 0 and cannot be normalized; give others.")
-            weights = [weight / total for weight in weights]
-        elif not math.isclose(total, 1, rel_tol=0, abs_tol=1e-6):
-            raise UserError(f"weights {_listed(weights)}: they sum to {total:.7g}, not to 1; change or normalize them.")
+        if not math.isclose(total, 1, rel_tol=0, abs_tol=1e-6):
+            raise UserError(f"weights {_listed(weights)}: they sum to {total:.7g}, not to 1; change them.")
         return cls("linear", zip(models, weights, strict=True), dtype)
 
     @classmethod

@@ -10,16 +10,25 @@ from rich.progress import Progress
 from torch import Tensor
 
 from convert.hf_folder import HfFolder, read_config, shape_of
-from convert.hf_writer import config_for, copy_licence, copy_tokenizer, special_tokens, write_weights
+from convert.hf_writer import (
+    config_for,
+    copy_licence,
+    copy_tokenizer,
+    refuse_larger_tokenizer,
+    special_tokens,
+    write_weights,
+)
 from convert.manifest import write_manifest
 from convert.mapping import Slot, hf_sizes
 from convert.model_card import Card, render_card
 from convert.nemo_checkpoint import NemoWeights
-from convert.origin import origin
+from convert.origin import origin, stated_shape
 from convert.passage import QUIET, ahead, passage, read_back
 from convert.target import new_folder
 from convert.weights import Compare, Weights
 from recipes.artifacts import read_json, write_json
+from recipes.checkpoints import DIGESTS, find_damage
+from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
 
@@ -42,10 +51,37 @@ def from_base(base: Path) -> Surroundings:
     )
 
 
-def export_hf(checkpoint: Path, out: Path, surroundings: Surroundings, **options: Any) -> dict[str, Any]:
-    """Write the weights of `checkpoint` as the Hugging Face folder `out`; see `write_hf_folder`."""
+def export_hf(
+    checkpoint: Path, out: Path, surroundings: Surroundings, *, verify: bool = True, **options: Any
+) -> dict[str, Any]:
+    """Write the weights of `checkpoint` as the Hugging Face folder `out`; see `write_hf_folder`.
+
+    Args:
+        verify: compare the checkpoint's files with their digests before, and the result with the checkpoint after.
+
+    Raises:
+        UserError: the checkpoint is damaged, or was made for another shape than that of `surroundings`.
+    """
+    checkpoint = checkpoint.resolve()
+    _refuse_other_base(checkpoint, surroundings.shape)
+    if verify and (checkpoint / DIGESTS).is_file() and (damage := find_damage(checkpoint)):
+        raise UserError(f"{checkpoint}: the checkpoint is damaged ({damage}); use the one before it.")
     source = NemoWeights(checkpoint, surroundings.shape)
-    return write_hf_folder(source, out, surroundings, origin=origin(checkpoint), **options)
+    return write_hf_folder(source, out, surroundings, verify=verify, origin=origin(checkpoint), **options)
+
+
+def _refuse_other_base(checkpoint: Path, shape: Qwen3Shape) -> None:
+    """Rotary base and epsilon are in no tensor, and a smaller vocabulary would cut tokens off: ask what the run knows.
+
+    Positions may differ, as those of a base and its post-trained model do.
+    """
+    stated = stated_shape(checkpoint)
+    for field, value in shape.model_dump(exclude={"initializer_range", "max_position_embeddings"}).items():
+        if stated and getattr(stated, field) != value:
+            raise UserError(
+                f"{checkpoint}: it was made with {field} {getattr(stated, field)!r}, but the base says {value!r}; give "
+                f"the base it comes from."
+            )
 
 
 def write_hf_folder(
@@ -82,17 +118,17 @@ def write_hf_folder(
     """
     written, digests = dtype or source.dtype, dict[str, str]()
     with new_folder(out, source.folders, replace) as folder:
+        _write_surroundings(folder, surroundings, written)
         write_weights(
             folder,
             _named(ahead(passage(source, written, digests, "writing the model", progress))),
             hf_sizes(source.shape),
             written,
         )
-        _write_surroundings(folder, surroundings, written)
         name = str(written).removeprefix("torch.")
         (folder / "README.md").write_text(render_card(card or Card(), source.iteration, name), encoding="utf-8")
         if verify:
-            read_back(HfFolder(folder), digests, progress)
+            read_back(HfFolder(folder), digests, out, progress)
         compared = compare(source, folder) if compare else None
         more = {"inputs": inputs, "read_back": verify, "comparison": compared, **known}
         return write_manifest(folder, "export", source, written, digests, **more)
@@ -104,6 +140,7 @@ def _named(passing: Iterator[tuple[Slot, dict[str, Tensor]]]) -> Iterator[tuple[
 
 
 def _write_surroundings(folder: Path, given: Surroundings, dtype: torch.dtype) -> None:
+    refuse_larger_tokenizer(given.tokenizer, given.shape.vocab_size)
     tokens = special_tokens(given.tokenizer)
     write_json(folder / "config.json", config_for(given.shape, given.config, dtype, tokens))
     write_json(folder / "generation_config.json", given.generation_config or {"_from_model_config": True, **tokens})

@@ -95,6 +95,8 @@ class HfFolder:
 
 def _locate(root: Path, allow_pickle: bool) -> Mapping[str, ShardFile]:
     """Which file holds which tensor, as the index says or as the only file has it."""
+    if (root / INDEX).is_file() and (root / SINGLE).is_file():
+        raise UserError(f"{root}: there are {SINGLE} and {INDEX}, and loaders differ in which they take; remove one.")
     if (root / INDEX).is_file():
         return _from_index(root / INDEX, SafetensorsFile)
     if (root / SINGLE).is_file():
@@ -123,6 +125,9 @@ def _from_index(index: Path, kind: type[SafetensorsFile] | type[PickledFile]) ->
             )
         if len(holders) > 1:  # loaders read every tensor of every file, whatever the index says
             raise UserError(f"{index.parent}: {name} is in {' and in '.join(holders)}; fetch the model again.")
+    for file in files.values():
+        for name in file.entries.keys() - weight_map.keys():
+            raise UserError(f"{file.path}: {name} is in it, but not in {index.name}; fetch the model again.")
     return {name: files[Path(file).name] for name, file in weight_map.items()}
 
 
@@ -131,8 +136,8 @@ def _what_instead(root: Path) -> str:
         return f"there are safetensors shards but no {INDEX}; fetch it as well"
     if list(root.glob("*.bin")) or list(root.glob("*.pt*")):
         return (
-            "there are only pickled weights, which can run code; save the model as safetensors, or allow them with "
-            "--allow-pickle if you trust them"
+            "there are only pickled weights, which can run code; save the model as safetensors, or import it with "
+            "--allow-pickle if you trust it"
         )
     return f"there are no weights; expected {SINGLE} or {INDEX} with its shards"
 

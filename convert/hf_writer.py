@@ -111,7 +111,8 @@ def config_for(
         base = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_dropout": 0.0}
         base |= {"use_cache": True, **shape.model_dump(), "use_sliding_window": False, **tokens}
     stated = {"transformers_version": _VERSION, **{key: value for key, value in base.items() if key != "dtype"}}
-    return {**stated, "torch_dtype": str(dtype).removeprefix("torch.")}
+    # transformers 4 reads rope_theta here, 5 from `rope_parameters` if that is there
+    return {**stated, "rope_theta": shape.rope_theta, "torch_dtype": str(dtype).removeprefix("torch.")}
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -133,15 +134,44 @@ def copy_licence(source: Path, target: Path) -> None:
         shutil.copyfile(path, target / path.name)
 
 
+def refuse_larger_tokenizer(tokenizer: Path, vocab_size: int) -> None:
+    """Refuse a tokenizer with ids that the model has no embedding for.
+
+    Raises:
+        UserError: it has such ids, or its file is damaged.
+    """
+    content = _mapping(tokenizer / "tokenizer.json")
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()), *_added_tokens(content).values()]
+    if max((each for each in ids if isinstance(each, int)), default=0) >= vocab_size:
+        raise UserError(
+            f"{tokenizer / 'tokenizer.json'}: it has tokens beyond the model's {vocab_size:,}; give the model's own "
+            f"tokenizer."
+        )
+
+
 def special_tokens(tokenizer: Path) -> dict[str, int]:
     """`eos_token_id` and the like, where the tokenizer's own files name such a token."""
-    stated = read_json(tokenizer / "tokenizer_config.json") if (tokenizer / "tokenizer_config.json").is_file() else {}
-    content = read_json(tokenizer / "tokenizer.json") if (tokenizer / "tokenizer.json").is_file() else {}
-    ids = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    stated, ids = _mapping(tokenizer / "tokenizer_config.json"), _added_tokens(_mapping(tokenizer / "tokenizer.json"))
     tokens = {}
     for role in ("bos", "eos", "pad"):
         token = stated.get(f"{role}_token")
         text = token.get("content") if isinstance(token, dict) else token
-        if text in ids:
+        if isinstance(text, str) and text in ids:
             tokens[f"{role}_token_id"] = ids[text]
     return tokens
+
+
+def _added_tokens(content: dict[str, Any]) -> dict[str, int]:
+    listed = content.get("added_tokens")
+    tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
+    return {token["content"]: token["id"] for token in tokens if {"content", "id"} <= token.keys()}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A JSON file with fields by name; nothing where there is no such file."""
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected fields by name, found {type(content).__name__}; restore the file.")
+    return content

@@ -17,6 +17,7 @@ from convert.passage import QUIET, ahead, passage, read_back
 from convert.target import new_folder, refuse_other_shape
 from convert.weights import Compare
 from recipes.artifacts import write_json
+from recipes.engine.base_loss import loss_of
 from recipes.shape import Qwen3Shape
 
 VOCABULARY_MULTIPLE = 128  # Megatron-Core's make_vocab_size_divisible_by, as recipes.engine.model builds it
@@ -64,10 +65,12 @@ def import_hf(
         (folder / "context").mkdir()
         write_json(folder / "context" / "config.json", config_for(source.shape, source.config, dtype, {}))
         if verify:
-            read_back(NemoWeights(folder, source.shape), digests, progress)
-        compared = compare(source, folder) if compare else None
-        more = {"inputs": inputs, "read_back": verify, "comparison": compared}
-        return write_manifest(folder, "import", source, dtype, digests, **more)
+            read_back(NemoWeights(folder, source.shape), digests, out, progress)
+        more: dict[str, Any] = {"inputs": inputs, "read_back": verify, "comparison": None}
+        if compare:
+            more["comparison"] = compare(source, folder)
+            more["warm_start"] = {"loss": loss_of(hf_dir, source.tensor)}  # what training must begin at
+        return write_manifest(folder, "import", source, dtype, digests, tokenizer=hf_dir, **more)
 
 
 def _joined(

@@ -18,6 +18,7 @@ from convert.nemo_checkpoint import NemoWeights
 from convert.passage import QUIET
 from convert.weights import Weights
 from recipes.errors import UserError
+from recipes.processes import die_with_parent
 from recipes.shape import Qwen3Shape
 
 PROJECT = Path(__file__).parents[1]
@@ -144,6 +145,7 @@ def compare_logits(request: Request, progress: Progress = QUIET) -> LogitReport:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            preexec_fn=die_with_parent,
         )
         try:
             assert process.stdout is not None

@@ -141,11 +141,12 @@ def _megatron_tensor(source: Source, slot: Slot, rows: int) -> Tensor:
 
 @contextlib.contextmanager
 def _under_transformers(source: HfFolder, count: Count) -> Iterator[Logits]:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
+    from recipes.engine.hf_config import qwen3_config
     from recipes.engine.streamed import streamed
 
-    config = Qwen3Config.from_pretrained(source.root, local_files_only=True)
+    config = qwen3_config(source.root)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config).eval()
     model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file

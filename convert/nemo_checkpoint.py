@@ -43,6 +43,8 @@ class NemoCheckpoint:
     """
 
     def __init__(self, folder: Path) -> None:
+        folder = folder.resolve()  # a link's own name says nothing of an interrupted save
+        folder = folder.parent if folder.name == "weights" else folder
         self.folder = folder
         self.weights = folder / "weights" if (folder / "weights").is_dir() else folder
         _refuse_incomplete(folder, self.weights)

@@ -105,9 +105,33 @@ class DataFile:
 
     def _save(self, index: MetadataIndex, value: Any) -> None:
         start = self.stream.tell()
-        with _without_crc():
-            torch.save(value, self.stream)
+        target = _Remembering(self.stream)
+        try:
+            with _without_crc():
+                torch.save(value, target)  # type: ignore[arg-type]
+        except RuntimeError:
+            if target.error:
+                raise target.error from None
+            raise
         self.places[index] = _StorageInfo(self.name, start, self.stream.tell() - start)
+
+
+class _Remembering:
+    """A stream whose first error is kept: torch.save says of a full disk that a position is unexpected."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _with_own_storage(tensor: Tensor) -> Tensor:

@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from convert.hf_folder import read_config, shape_of
 from recipes.artifacts import digest, file_digest, read_json
+from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.shape import Qwen3Shape
 
 _PHASE = re.compile(r"phase_(\d+)$")
 
@@ -24,8 +27,21 @@ def base_of(checkpoint: Path) -> Path | None:
     manifest = run[0].base_checkpoint / "conversion.json" if run else None
     if manifest is None or not manifest.is_file():
         return None
-    base = Path(read_json(manifest)["source"])
+    source = _mapping(manifest).get("source")
+    base = Path(source) if isinstance(source, str) else manifest.parent
     return base if (base / "config.json").is_file() else None
+
+
+def stated_shape(checkpoint: Path) -> Qwen3Shape | None:
+    """The shape of the model in a checkpoint: as its import noted it, or as its run was locked to; None if neither."""
+    imported = checkpoint / "context" / "config.json"
+    if imported.is_file():
+        return shape_of(imported, read_config(imported.parent))
+    run = run_of(checkpoint)
+    lock = _mapping(run[0].lock) if run else {}
+    recipe = lock.get("recipe")
+    shape = recipe.get("model", {}).get("shape") if isinstance(recipe, dict) else None
+    return Qwen3Shape.model_validate(shape) if shape else None
 
 
 def origin(checkpoint: Path) -> dict[str, Any] | None:
@@ -34,11 +50,24 @@ def origin(checkpoint: Path) -> dict[str, Any] | None:
     if run is None or not run[0].lock.is_file():
         return None
     folder, phase = run
-    lock = read_json(folder.lock)
+    lock = _mapping(folder.lock)
+    data = lock.get("data")
     return {
         "phase": phase,
         "recipe": digest(lock.get("recipe")),
-        "data": lock.get("data", {}).get(str(phase)),
+        "data": data.get(str(phase)) if isinstance(data, dict) else None,
         "base": lock.get("base"),
         "run_lock": file_digest(folder.lock),
     }
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A JSON file with fields by name.
+
+    Raises:
+        UserError: it is anything else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected fields by name, found {type(content).__name__}; restore the file.")
+    return content

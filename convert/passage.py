@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -28,11 +29,19 @@ def passage(
     """
     task = progress.add_task(what, total=source.shape.parameters * dtype.itemsize)
     for slot in slots(source.shape):
-        parts = {name: tensor.to(dtype) for name, tensor in source.parts(slot).items()}
+        parts = {name: _cast(source.place, name, tensor, dtype) for name, tensor in source.parts(slot).items()}
         digests.update((name, tensor_digest(tensor)) for name, tensor in parts.items())
         yield slot, parts
         progress.advance(task, sum(tensor.nbytes for tensor in parts.values()))
     progress.remove_task(task)
+
+
+def _cast(place: str, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor` in `dtype`; it was finite, and must stay so."""
+    cast = tensor.to(dtype)
+    if cast is not tensor and not torch.isfinite(torch.stack(cast.aminmax())).all():
+        raise UserError(f"{place}: {name} is too large for {dtype}; write bf16 or fp32 with --dtype.")
+    return cast
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -44,8 +53,11 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def read_back(written: Weights, digests: dict[str, str], progress: Progress = QUIET) -> None:
+def read_back(written: Weights, digests: dict[str, str], place: Path, progress: Progress = QUIET) -> None:
     """Read everything that was written again, check it as any other model is checked, and compare the digests.
+
+    Args:
+        place: what the folder will be called when all is well.
 
     Raises:
         UserError: a tensor is damaged or different: this disk or memory is not to be trusted.
@@ -56,5 +68,5 @@ def read_back(written: Weights, digests: dict[str, str], progress: Progress = QU
     different = sorted(name for name in found.keys() | digests.keys() if found.get(name) != digests.get(name))
     if different:
         raise UserError(
-            f"{written.place}: {different[0]} reads back other than it was written; check this disk and convert again."
+            f"{place}: {different[0]} reads back other than it was written; check this disk and convert again."
         )

@@ -1,5 +1,7 @@
 """Send an exported folder to the Hugging Face Hub: checked first, shown before, and never without a yes."""
 
+import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,7 +108,7 @@ def _checked(folder: Path, progress: Progress) -> tuple[dict[str, int], dict[str
         if not path.is_file() or (name != README and path.stat().st_size != size):  # the card may be edited
             raise UserError(f"{path}: missing or not of {size:,} bytes as it was exported; export again.")
     card = _card(folder / README)
-    read_back(HfFolder(folder), manifest.get("tensors", {}), progress)
+    read_back(HfFolder(folder), manifest.get("tensors", {}), folder, progress)
     names = sorted({*files, README, MANIFEST})
     return {name: (folder / name).stat().st_size for name in names}, card
 
@@ -150,7 +152,8 @@ def _send(api: "HfApi", parcel: Parcel) -> str:
     contents = {name: str(parcel.folder / name) for name in parcel.files}
     operations: Sequence[Any] = [
         *(CommitOperationDelete(name) for name in parcel.obsolete),
-        *(CommitOperationAdd(name, path) for name, path in contents.items() if name != README),
+        *(CommitOperationAdd(name, path) for name, path in contents.items() if name not in (README, MANIFEST)),
+        CommitOperationAdd(MANIFEST, _without_paths(parcel.folder / MANIFEST)),
         CommitOperationAdd(README, _card_on_the_hub(parcel.folder / README, parcel.repo_id)),
     ]
     try:
@@ -169,6 +172,19 @@ def _card_on_the_hub(readme: Path, repo_id: str) -> bytes:
     if is_generated(text):
         text = sealed(unsealed(text).replace(HERE, f'model_id = "{repo_id}"'))
     return text.encode()
+
+
+def _without_paths(manifest: Path) -> bytes:
+    """The manifest with the last two names of every path: where files lie on the sender's disk is nobody's business."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: short(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [short(each) for each in value]
+        return re.sub(r"(/[^/,\s]+)*/([^/,\s]+/[^/,\s]+)", r"\2", value) if isinstance(value, str) else value
+
+    return (json.dumps(short(read_json(manifest)), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _one_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ code into it. Only the classes that such a file needs are let in; every other na
 
 import io
 import pickle
+import re
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
@@ -80,6 +81,12 @@ def read_common(path: Path) -> dict[str, Any]:
     return _restricted(path, dict, lambda: torch.load(path, map_location="cpu", weights_only=True))
 
 
+def _named(error: pickle.UnpicklingError) -> str:
+    """What the pickle asked for. torch's own words go on to say how to let it in."""
+    name = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it names {name[1]}" if name else str(error) if len(str(error)) < 100 else "it holds more than plain data"
+
+
 def _whole(found: Any) -> Any:
     """`found`, if every field that a reader of metadata relies on is there and of its type.
 
@@ -128,10 +135,7 @@ def _restricted(path: Path, kind: type, load: Any) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path}: the file does not exist; the checkpoint is incomplete, use another one.") from error
     except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: refused, it is not plain checkpoint metadata ({reason}); use a checkpoint you trust."
-        ) from error
+        raise UserError(f"{path}: refused, {_named(error)}; use a file of plain tensors that you trust.") from error
     except Exception as error:
         raise UserError(f"{path}: the file is damaged ({type(error).__name__}); use another checkpoint.") from error
     if not isinstance(loaded, kind):

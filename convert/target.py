@@ -1,6 +1,7 @@
 """Where a conversion writes to, and whether the model is the expected one."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,14 +15,16 @@ def new_folder(out: Path, sources: Sequence[Path], replace: bool = False) -> Ite
     """A temporary folder that becomes `out` when the block succeeds.
 
     Raises:
-        UserError: `out` is a file, is occupied (unless `replace`) or holds a source; or the disk is full.
+        UserError: `out` is no folder, holds a source, or is occupied, now or at the end (unless `replace`); or the disk
+            is full.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not replace):
-        raise UserError(f"{out}: the target is not empty; remove it or give another one.")
+    out = out.resolve()
+    if os.path.lexists(out) and not (out.is_dir() and (replace or not any(out.iterdir()))):
+        raise UserError(f"{out}: the target is not an empty folder; remove it or give another one.")
     for source in sources:
-        if source.resolve().is_relative_to(out.resolve()):
+        if source.resolve().is_relative_to(out):
             raise UserError(f"{out}: the target holds the source {source}; give another one.")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, replace) as folder:
         yield folder
 
 

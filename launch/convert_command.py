@@ -55,6 +55,9 @@ def convert_export(
         str | None,
         typer.Option(help="The recipe it was trained with: for the model card, and for shape and tokenizer."),
     ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="What the recipe was trained with.")
+    ] = None,
     dtype: Dtype = None,
     verify: Verify = True,
     push_to_hub: Annotated[
@@ -65,7 +68,7 @@ def convert_export(
     """NeMo checkpoint -> Hugging Face folder, written whole, read back and compared."""
     from convert import commands
 
-    loaded = load_recipe(recipe) if recipe else None
+    loaded = load_recipe(recipe, overrides or []) if recipe else None
     shape = tokenizer = None
     if loaded and not base and not loaded.model.base:
         from data_prep.bundled import tokenizer_folder
@@ -82,12 +85,20 @@ def convert_export(
 
 
 def _card(recipe: Recipe, checkpoint: Path) -> "Card | None":
-    """What the run of the checkpoint knows; nothing if it lies in no run."""
+    """What the run of the checkpoint knows; nothing if it lies in no run.
+
+    Raises:
+        UserError: the run was trained with another recipe.
+    """
     from convert.origin import run_of
     from launch.card import model_card
+    from launch.lock import refuse_other_recipe
 
     run = run_of(checkpoint)
-    return model_card(recipe, *run) if run else None
+    if run is None:
+        return None
+    refuse_other_recipe(run[0], recipe)
+    return model_card(recipe, *run)
 
 
 @app.command()

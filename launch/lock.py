@@ -61,6 +61,24 @@ def hold_lock(
         write_json(path, now)
 
 
+def refuse_other_recipe(run: RunFolder, recipe: Recipe) -> None:
+    """Compare a recipe with the one that the run was trained with; a run without a lock was not trained yet.
+
+    Raises:
+        UserError: the first field that differs.
+    """
+    if not run.lock.is_file():
+        return
+    ours, theirs = recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS), read_json(run.lock).get("recipe")
+    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
+    for field in sorted(old.keys() | new.keys()):
+        if old.get(field) != new.get(field):
+            raise UserError(
+                f"{run.lock}: the run was trained with {field} = {old.get(field)!r}, recipe {recipe.name} says "
+                f"{new.get(field)!r}; give the recipe it was trained with, and its --set."
+            )
+
+
 @contextlib.contextmanager
 def one_at_a_time(run: RunFolder) -> Iterator[None]:
     """Refuse a second launcher on the same run: it would clean up what the first is writing.

@@ -44,10 +44,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; rename it to `target` if the block succeeds, remove it if not.
 
-    An existing `target` is replaced.
+    An existing `target` is replaced; without `replace` only if it is an empty folder.
     """
     with explained_disk_errors(target):
         partial = _temporary_beside(target)
@@ -57,8 +57,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             for path in partial.rglob("*"):
                 if path.is_file():
                     _flush(path)
-            _remove(target)
-            partial.replace(target)
+            if replace:
+                _remove(target)
+            partial.replace(target)  # over an empty folder, but over no other
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

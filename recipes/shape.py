@@ -13,14 +13,14 @@ class Qwen3Shape(BaseModel):
     vocab_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
     intermediate_size: int = Field(gt=0)
-    num_hidden_layers: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0, le=1000)
     num_attention_heads: int = Field(gt=0)
     num_key_value_heads: int = Field(gt=0)
     head_dim: int = Field(gt=0)
     tie_word_embeddings: bool
     max_position_embeddings: int = Field(gt=0)
-    rope_theta: float = 1_000_000.0
-    rms_norm_eps: float = 1e-6
+    rope_theta: float = Field(1_000_000.0, gt=0, allow_inf_nan=False)
+    rms_norm_eps: float = Field(1e-6, gt=0, lt=1)
     initializer_range: float = 0.02
     attention_bias: Literal[False] = False
     hidden_act: Literal["silu"] = "silu"

@@ -50,9 +50,11 @@ def base_loss(folder: Path) -> float:
 
 def loss_of(folder: Path, read: Read | None = None) -> float:
     """The same, computed here; `read` gives a tensor by its name, by default from the safetensors files in `folder`."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
-    config = Qwen3Config.from_pretrained(folder, local_files_only=True)
+    from recipes.engine.hf_config import qwen3_config
+
+    config = qwen3_config(folder)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config).eval()
     model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file

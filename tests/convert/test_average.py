@@ -199,7 +199,7 @@ def test_what_cannot_be_averaged_is_refused(
 
 def test_a_missing_chunk_and_an_occupied_target_are_refused(tmp_path: Path, shape: Qwen3Shape) -> None:
     folder = write(tmp_path / "one", trained(shape, 1), 1, pieces=2)
-    with pytest.raises(UserError, match="the target is not empty"):
+    with pytest.raises(UserError, match="the target is not an empty folder"):
         average([folder], folder)
     path = folder / "weights" / ".metadata"
     stored = pickle.loads(path.read_bytes())

@@ -74,6 +74,18 @@ def test_unusable_tensors_are_named(make_model: Make, name: str, value: torch.Te
         read_all(make_model(change=change))
 
 
+def test_what_loaders_would_read_differently_is_refused(make_model: Make) -> None:
+    folder = make_model(shards=2)
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    shard = index["weight_map"].pop("lm_head.weight")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=rf"{shard}: lm_head.weight is in it, but not in"):
+        HfFolder(folder)
+    save_file({"model.norm.weight": torch.ones(40)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="loaders differ in which they take"):
+        HfFolder(folder)
+
+
 def test_pickled_weights_need_to_be_allowed(make_model: Make, shape: Qwen3Shape) -> None:
     folder = make_model(shards=2, dtype=torch.bfloat16)
     expected = {name: HfFolder(folder).tensor(name).clone() for name in HfFolder(folder).sizes}

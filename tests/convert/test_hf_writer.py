@@ -66,6 +66,7 @@ def test_config_keeps_the_base_and_states_the_dtype(shape: Qwen3Shape) -> None:
         "transformers_version": "4.51.0",
         "model_type": "qwen3",
         "something": 1,
+        "rope_theta": 1_000_000.0,
         "torch_dtype": "bfloat16",
     }
     assert config_for(shape, {"transformers_version": "4.52.3"}, torch.float32, {})["transformers_version"] == "4.52.3"

@@ -1,5 +1,7 @@
 import contextlib
 import errno
+import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from convert.model_card import Card, Phase, Source
 from convert.nemo_checkpoint import NemoCheckpoint
 from convert.nemo_writer import write_checkpoint
 from recipes.artifacts import matching_receipt, read_json
+from recipes.engine.hf_config import qwen3_config
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
@@ -126,7 +129,7 @@ def test_an_occupied_target_is_kept_unless_asked(make_model: Make, tmp_path: Pat
     (out / "precious").touch()
     for convert in (lambda: import_hf(model, out), lambda: export_hf(tmp_path / "nemo", out, from_base(model))):
         import_hf(model, tmp_path / "nemo", replace=True)
-        with pytest.raises(UserError, match="the target is not empty"):
+        with pytest.raises(UserError, match="the target is not an empty folder"):
             convert()
     assert (out / "precious").exists()
     with pytest.raises(UserError, match="holds the source"):
@@ -174,3 +177,90 @@ def test_a_base_needs_positions_for_the_longest_sequence_only(
         needed = shape.model_copy(update={"max_position_embeddings": shape.max_position_embeddings + more})
         with contextlib.nullcontext() if more < 0 else pytest.raises(UserError, match="max_position_embeddings"):
             import_hf(model, tmp_path / name, shape_expected=needed)
+
+
+def test_rotary_base_is_written_for_every_version_of_transformers(make_model: Make, tmp_path: Path) -> None:
+    model = make_model()
+    config = read_json(model / "config.json")
+    del config["rope_theta"]  # as transformers 5 saves it
+    config["rope_parameters"] = {"rope_theta": 123456.0, "rope_type": "default"}
+    (model / "config.json").write_text(json.dumps(config))
+    import_hf(model, tmp_path / "nemo")
+    export_hf(tmp_path / "nemo", tmp_path / "out", from_base(model))
+    for folder in (tmp_path / "nemo" / "context", tmp_path / "out"):
+        written = read_json(folder / "config.json")
+        assert written["rope_theta"] == written["rope_parameters"]["rope_theta"] == 123456.0
+    assert qwen3_config(model).rope_theta == 123456.0
+
+
+@pytest.mark.parametrize(("field", "value"), [("vocab_size", 280), ("rope_theta", 123.0), ("rms_norm_eps", 1e-3)])
+def test_a_base_that_contradicts_the_checkpoint_is_refused(
+    make_model: Make, tmp_path: Path, field: str, value: float
+) -> None:
+    """An extended vocabulary would lose its end; rotary base and epsilon are in no tensor that could contradict."""
+    model = make_model()
+    import_hf(model, tmp_path / "nemo")
+    config = read_json(model / "config.json")
+    (model / "config.json").write_text(json.dumps(config | {field: value}))
+    with pytest.raises(UserError, match=f"it was made with {field} .*, but the base says {value}"):
+        export_hf(tmp_path / "nemo", tmp_path / "out", from_base(model))
+
+
+def test_what_appears_in_the_target_meanwhile_is_kept(make_model: Make, tmp_path: Path) -> None:
+    model, out = make_model(), tmp_path / "out"
+    out.mkdir()
+
+    def meanwhile(*args: Any) -> dict[str, Any]:
+        (out / "precious").touch()
+        return {}
+
+    with pytest.raises(UserError, match="cannot be written"):
+        import_hf(model, out, compare=meanwhile)
+    assert [path.name for path in out.iterdir()] == ["precious"]
+
+
+def test_a_link_to_a_folder_is_followed_and_another_file_is_refused(make_model: Make, tmp_path: Path) -> None:
+    model, scratch = make_model(), tmp_path / "scratch"
+    scratch.mkdir()
+    (tmp_path / "link").symlink_to(scratch)
+    import_hf(model, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (scratch / "weights").is_dir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not an empty folder"):
+        import_hf(model, tmp_path / "pipe")
+
+
+def test_the_current_folder_is_a_place_like_any_other(
+    make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, here = make_model(), tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    import_hf(model, Path())
+    monkeypatch.chdir(here)  # it was replaced
+    export_hf(Path(), tmp_path / "out", from_base(model))
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_an_interrupted_checkpoint_is_known_through_a_link(make_model: Make, tmp_path: Path) -> None:
+    import_hf(make_model(), tmp_path / "step")
+    (tmp_path / "step-unfinished").touch()
+    (tmp_path / "latest").symlink_to("step")
+    for path in (tmp_path / "latest", tmp_path / "step" / "weights"):
+        with pytest.raises(UserError, match="interrupted"):
+            NemoCheckpoint(path)
+
+
+def test_numbers_too_large_for_a_dtype_are_refused(make_model: Make, tmp_path: Path) -> None:
+    model = make_model(change=lambda tensors: tensors["model.norm.weight"].fill_(1e6))
+    import_hf(model, tmp_path / "nemo")
+    with pytest.raises(UserError, match=r"model\.norm\.weight is too large for torch\.float16; write bf16 or fp32"):
+        export_hf(tmp_path / "nemo", tmp_path / "out", from_base(model), dtype=torch.float16)
+
+
+def test_a_tokenizer_beyond_the_vocabulary_is_refused(make_model: Make, tmp_path: Path) -> None:
+    model = make_model()
+    import_hf(model, tmp_path / "nemo")
+    (model / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 300}}}')
+    with pytest.raises(UserError, match="tokens beyond the model's 300"):
+        export_hf(tmp_path / "nemo", tmp_path / "out", from_base(model))

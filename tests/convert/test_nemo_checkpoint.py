@@ -116,3 +116,9 @@ def test_a_damaged_chunk_is_one_sentence(tmp_path: Path, shape: Qwen3Shape) -> N
         data.write_bytes(damaged)
         with pytest.raises(UserError, match="cannot be read"):
             NemoCheckpoint(tmp_path / "nemo").read(next(iter(slots(shape))))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_a_disk_that_fills_up_inside_a_tensor_is_an_error_of_the_disk() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space left"):
+        DataFile(stream, "data").add("key", torch.ones(10_000), [10_000], [0])

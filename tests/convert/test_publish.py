@@ -124,6 +124,10 @@ def test_a_yes_sends_every_file_of_the_export_and_nothing_else(hub: Hub, folder:
     assert deleted == [] and sent.keys() == {path.name for path in folder.iterdir()} - {"notes.txt"}
     card = sent.pop("README.md").decode()
     assert 'model_id = "team/model"\n' in card and is_generated(card)
+    manifest = json.loads(sent.pop("conversion.json"))
+    stated = json.loads((folder / "conversion.json").read_text())
+    assert stated["source"].startswith("/") and manifest["source"] == "/".join(Path(stated["source"]).parts[-2:])
+    assert manifest["tensors"] == stated["tensors"]
     for name, content in sent.items():
         assert content == (folder / name).read_bytes()
         assert f"{len(content):>18,}  {name}\n" in asked[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_data, tiny_recipe
 
-from launch.lock import hold_lock, one_at_a_time
+from launch.lock import hold_lock, one_at_a_time, refuse_other_recipe
 from recipes.artifacts import file_digest, read_json, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
@@ -35,6 +35,14 @@ def test_a_changed_recipe_is_refused_by_its_field(run: RunFolder, tmp_path: Path
     hold_lock(run, recipe(tmp_path), [1])
     with pytest.raises(UserError, match=r"recipe\.phases\.2\.schedule\.max_lr = 0\.01, now it is 0\.02"):
         hold_lock(run, recipe(tmp_path, "phases.2.schedule.max_lr=0.02"), [1])
+
+
+def test_a_card_is_not_written_from_another_recipe(run: RunFolder, tmp_path: Path) -> None:
+    refuse_other_recipe(run, recipe(tmp_path))
+    hold_lock(run, recipe(tmp_path), [1])
+    refuse_other_recipe(run, recipe(tmp_path, "model.base=elsewhere"))
+    with pytest.raises(UserError, match=r"trained with model\.hf_id = None, recipe qwen3_4b says 'Qwen"):
+        refuse_other_recipe(run, load_recipe("qwen3_4b").model_copy(update={"phases": recipe(tmp_path).phases}))
 
 
 def test_layout_checkpoints_and_the_place_of_the_base_may_change(run: RunFolder, tmp_path: Path) -> None:
