@@ -143,10 +143,10 @@ def _megatron_tensor(source: Source, slot: Slot, rows: int) -> Tensor:
 def _under_transformers(source: HfFolder, count: Count) -> Iterator[Logits]:
     from transformers import Qwen3ForCausalLM
 
-    from recipes.engine.hf_config import qwen3_config
+    from recipes.engine.hf_config import hf_config
     from recipes.engine.streamed import streamed
 
-    config = qwen3_config(source.root)
+    config = hf_config(source.root)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config).eval()
     model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file

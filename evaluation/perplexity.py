@@ -34,11 +34,11 @@ def load_model(folder: Path, device: str) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from recipes.engine.hf_config import qwen3_config
+    from recipes.engine.hf_config import hf_config
 
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, config=qwen3_config(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder, config=hf_config(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         first = str(error).strip().split("\n")[0]

@@ -52,9 +52,9 @@ def loss_of(folder: Path, read: Read | None = None) -> float:
     """The same, computed here; `read` gives a tensor by its name, by default from the safetensors files in `folder`."""
     from transformers import Qwen3ForCausalLM
 
-    from recipes.engine.hf_config import qwen3_config
+    from recipes.engine.hf_config import hf_config
 
-    config = qwen3_config(folder)
+    config = hf_config(folder)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config).eval()
     model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file

@@ -20,7 +20,7 @@ from convert.model_card import Card, Phase, Source
 from convert.nemo_checkpoint import NemoCheckpoint
 from convert.nemo_writer import write_checkpoint
 from recipes.artifacts import matching_receipt, read_json
-from recipes.engine.hf_config import qwen3_config
+from recipes.engine.hf_config import hf_config
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
@@ -190,7 +190,7 @@ def test_rotary_base_is_written_for_every_version_of_transformers(make_model: Ma
     for folder in (tmp_path / "nemo" / "context", tmp_path / "out"):
         written = read_json(folder / "config.json")
         assert written["rope_theta"] == written["rope_parameters"]["rope_theta"] == 123456.0
-    assert qwen3_config(model).rope_theta == 123456.0
+    assert hf_config(model).rope_theta == 123456.0
 
 
 @pytest.mark.parametrize(("field", "value"), [("vocab_size", 280), ("rope_theta", 123.0), ("rms_norm_eps", 1e-3)])
