@@ -5,14 +5,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORPUS ?=
 
-.PHONY: quickstart test test-fast lint lock clean
+.PHONY: quickstart test test-fast test-long lint lock clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/cpt quickstart $(if $(CORPUS),--corpus $(CORPUS))
 
-# Every tier: fast, real Slurm, and the slow ones that train. `make test-fast` is the inner loop (under 2 minutes).
+# What CI runs: fast, real Slurm, and the slow ones that train. `make test-fast` is the inner loop (under 2 minutes),
+# `make test-long` adds every layout, 30 kill points and every fault (results: benchmarks/README.md).
 test: $(VENV)/.installed slurm-packages
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q -m 'not long'
+
+test-long: $(VENV)/.installed
+	KILL_POINTS=30 $(BIN)/python -m pytest -q -m 'slow or long'
 
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -q

@@ -231,7 +231,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("averaged", [(6, 6), (3, 6)])
 def test_training_goes_on_from_an_average(run: RunFolder, tmp_path: Path, averaged: tuple[int, int]) -> None:
     """From the average of a checkpoint with itself it goes on as if nothing had been, the optimizer included."""

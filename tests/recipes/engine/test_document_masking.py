@@ -15,7 +15,7 @@ from data_prep.indexed import ShardWriter
 from recipes.artifacts import write_json
 from recipes.layout import RunFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one process": {},

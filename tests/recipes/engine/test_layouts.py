@@ -30,7 +30,7 @@ from recipes.layout import RunFolder
 from recipes.load import load_recipe
 from recipes.shape import Qwen3Shape
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 STEPS = 20
 TP, PP = {"tensor_parallel": 2}, {"pipeline_parallel": 2}

@@ -1,6 +1,6 @@
 """Trainings that are killed, starved and started twice go on from their last whole checkpoint with the same numbers.
 
-`KILL_POINTS=30 pytest -m slow tests/recipes/engine/test_resume.py` kills so often; by default six times.
+`KILL_POINTS=30 pytest -m 'slow or long' tests/recipes/engine/test_resume.py` kills so often; by default six times.
 """
 
 import contextlib
@@ -26,8 +26,6 @@ from recipes.checkpoints import find_damage, whole_checkpoints
 from recipes.engine.base_loss import loss_of
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
-
-pytestmark = pytest.mark.slow
 
 KILL_POINTS = int(os.environ.get("KILL_POINTS", "6"))
 KEPT = {"checkpoint": {"every_iterations": 2, "keep_last": 9}}
@@ -115,6 +113,7 @@ def files_of_weights(run: RunFolder, iteration: int) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.distcp")}
 
 
+@pytest.mark.slow
 def test_the_undisturbed_run_learns_and_its_checkpoints_are_whole(whole: Whole) -> None:
     assert [line["iteration"] for line in whole.curve] == list(range(1, 9))
     assert whole.curve[-1]["loss"] < whole.curve[0]["loss"] - 0.3
@@ -124,6 +123,7 @@ def test_the_undisturbed_run_learns_and_its_checkpoints_are_whole(whole: Whole) 
     assert {path.name for path in whole.run.checkpoints(1).iterdir()} == {path.name for _, path in checkpoints}
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_goes_on_from_the_last_whole_checkpoint_with_the_same_bits(
     whole: Whole, forked: Forked, tmp_path: Path
 ) -> None:
@@ -154,6 +154,7 @@ def kill_point(points: random.Random, undisturbed: dict[str, Any]) -> list[Any]:
     return [rank, points.randrange(1, undisturbed["events"][rank])]
 
 
+@pytest.mark.slow
 def test_on_the_same_layout_it_resumes_bit_by_bit(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path, 4)
     assert forked.train(run, whole.recipe)["status"] == [0, 0]
@@ -161,12 +162,14 @@ def test_on_the_same_layout_it_resumes_bit_by_bit(whole: Whole, forked: Forked, 
     assert files_of_weights(run, 8) == files_of_weights(whole.run, 8)
 
 
+@pytest.mark.long
 def test_data_parallel_2_resumes_as_4(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path, 4)
     assert forked.train(run, whole.recipe, ranks=4)["status"] == [0] * 4
     assert_same_curve(metrics(run, 1), whole.curve)
 
 
+@pytest.mark.long
 def test_tensor_parallel_2_resumes_as_1(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path, 2)
     recipe = recipe_file(tmp_path / "two.yaml", tensor_parallel=2)
@@ -184,6 +187,7 @@ def assert_same_curve(found: list[dict[str, float]], expected: list[dict[str, fl
         assert [line[figure] for line in found] == pytest.approx([line[figure] for line in expected], **tolerance)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path, 2, 4)
     damaged = run.checkpoints(1) / "iteration_0000004" / "weights" / "__1_0.distcp"
@@ -201,6 +205,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole: Whole, 
     assert [path.name for path in run.checkpoints(1).glob("*.damaged")] == ["iteration_0000004.damaged"]
 
 
+@pytest.mark.long
 def test_a_limit_on_file_sizes_stops_it_and_costs_no_checkpoint(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path, 2)
     answer = forked.train(run, whole.recipe, fault="limit_file_size")
@@ -223,6 +228,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_it_and_costs_no_checkpoint(whole: Whole, forked: Forked, small_disk: Path) -> None:
     run = whole.copy(small_disk, 2)
     ballast, left = small_disk / "ballast", 300_000
@@ -237,6 +243,7 @@ def test_a_full_disk_stops_it_and_costs_no_checkpoint(whole: Whole, forked: Fork
     assert_goes_on(whole, forked, run)
 
 
+@pytest.mark.long
 def test_a_read_only_file_system_is_said_and_costs_no_checkpoint(
     whole: Whole, forked: Forked, small_disk: Path
 ) -> None:
@@ -249,6 +256,7 @@ def test_a_read_only_file_system_is_said_and_costs_no_checkpoint(
     assert_goes_on(whole, forked, run)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "steps", "saved"), [("start_again_after_a_step", 5, [2, 4]), ("start_again_in_a_save", 4, [2])]
 )
@@ -271,6 +279,7 @@ def assert_goes_on(whole: Whole, forked: Forked, run: RunFolder) -> None:
     assert metrics(run, 1) == whole.curve
 
 
+@pytest.mark.long
 def test_some_checkpoints_are_kept_for_good(whole: Whole, forked: Forked, tmp_path: Path) -> None:
     run = whole.copy(tmp_path)
     policy = {"every_iterations": 1, "keep_last": 2, "keep_every_iterations": 3}
@@ -324,6 +333,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_the_loaded_base_is_proven_in_every_layout(
     forked: Forked, models: dict[str, Path], tmp_path: Path, layout: dict[str, Any]
@@ -340,6 +350,7 @@ def test_the_loaded_base_is_proven_in_every_layout(
     assert loss == pytest.approx(own, rel=0.01 if "precision" in layout else 1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["another", "random"])
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 def test_other_weights_are_refused_before_the_first_step(
@@ -353,6 +364,7 @@ def test_other_weights_are_refused_before_the_first_step(
     assert not run.metrics.is_file() or metrics(run, 1) == []
 
 
+@pytest.mark.long
 def test_a_base_that_is_not_there_cannot_be_proven(forked: Forked, models: dict[str, Path], tmp_path: Path) -> None:
     run, recipe = started_from(models["base"], tmp_path / "gone", tmp_path, noted=False)
     answer = forked.train(run, recipe)
