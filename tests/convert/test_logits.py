@@ -205,7 +205,7 @@ def test_a_conversion_that_says_other_things_is_refused(trained: Callable[..., P
     export_hf(checkpoint.checkpoint.folder, tmp_path / "out", from_base(model))
     damaged = changed(tmp_path / "out", "damaged", FAULTS["gate and up"])
     with pytest.raises(
-        UserError, match=r"converted, its logits of 4 prompts × 23 tokens .* first exceeded in prompt 0"
+        UserError, match=r"converted, its logits of 4 prompts × 19 tokens .* first exceeded in prompt 0"
     ):
         same_logits(checkpoint, damaged)
 
