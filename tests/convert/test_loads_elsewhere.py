@@ -85,7 +85,7 @@ def _base(folder: Path, shape: Qwen3Shape, dtype: torch.dtype, tokenizer: Path) 
     return folder
 
 
-@pytest.fixture(scope="module", params=["installed", "newest"])
+@pytest.fixture(scope="module", params=["installed", pytest.param("newest", marks=pytest.mark.long)])
 def python(request: pytest.FixtureRequest) -> Path:
     """An interpreter with the installed transformers, or with the newest over the packages that are installed."""
     if request.param == "installed":

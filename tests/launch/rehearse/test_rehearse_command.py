@@ -42,7 +42,7 @@ def test_400_ranks_of_the_published_curriculum() -> None:
     assert phases[3]["data_order"] == {"steps": [0, 1, 7596, 7597], "samples": 400, "restarts": 2}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_phase_does_not_divide_and_another_does_not_fit() -> None:
     broken, large = "phases.1.pipeline_parallel=3", ("tensor_parallel=1", "global_batch_size=400")
     fields = [broken, *(f"phases.4.{field}" for field in large)]

@@ -16,7 +16,7 @@ from recipes.layout import RunFolder
 from recipes.load import load_recipe
 from recipes.schedule import learning_rate
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ADAM = {"weight_decay": 0.3, "adam_beta1": 0.8, "adam_beta2": 0.9, "adam_eps": 1e-6}
 SAVERS: dict[str, dict[str, Any]] = {
