@@ -14,7 +14,7 @@ from recipes.load import load_cluster, load_recipe
 from recipes.memory import rank_parameters
 from recipes.rehearsal import BuiltPhase, Request
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def _request(cluster: str, name: str, world: tuple[int, int], *fields: str) -> Request:

@@ -14,7 +14,7 @@ from tiny_run import ROOT, tiny_recipe
 from recipes.load import load_recipe
 from recipes.schedule import learning_rate
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 WARM = {"max_lr": 0.01, "min_lr": 0.001, "warmup_fraction": 0.2}
 SCHEDULES: dict[str, list[dict[str, Any]]] = {
