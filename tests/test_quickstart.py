@@ -15,7 +15,6 @@ import pytest
 from recipes.checkpoints import latest_checkpoint
 from recipes.layout import RunFolder
 
-pytestmark = pytest.mark.slow
 GENERAL_ALONE = [f"--set=phases.{number}.mixture={{general: 1.0}}" for number in range(1, 5)]
 
 
@@ -57,6 +56,7 @@ def changes(folder: Path) -> dict[str, float]:
     return json.loads((folder / "curriculum/report/report.json").read_text())["changes"][-1]["perplexity"]
 
 
+@pytest.mark.slow
 def test_the_base_beats_a_trigram_and_the_phases_gain_on_legal_text(quickstart: tuple[Path, str]) -> None:
     folder, output = quickstart
     report = json.loads((folder / "curriculum/report/report.json").read_text())
@@ -66,6 +66,7 @@ def test_the_base_beats_a_trigram_and_the_phases_gain_on_legal_text(quickstart: 
     assert "beats a Kneser-Ney trigram" in output
 
 
+@pytest.mark.slow
 def test_it_ends_with_three_lines_that_load_the_model(quickstart: tuple[Path, str]) -> None:
     _, output = quickstart
     lines = [line for line in output.splitlines() if line.startswith(("from transformers", "model =", "tokenizer ="))]
@@ -76,6 +77,7 @@ def test_it_ends_with_three_lines_that_load_the_model(quickstart: tuple[Path, st
     assert loaded.stdout.split() == ["Qwen3ForCausalLM", "True"], loaded.stderr
 
 
+@pytest.mark.slow
 def test_every_step_of_every_phase_is_logged_once(quickstart: tuple[Path, str]) -> None:
     folder, _ = quickstart
     lines = [json.loads(line) for line in (folder / "curriculum/training/metrics.jsonl").read_text().splitlines()]
@@ -84,6 +86,7 @@ def test_every_step_of_every_phase_is_logged_once(quickstart: tuple[Path, str]) 
     assert {phase for phase, _ in steps} == {1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_a_second_run_changes_no_file(quickstart: tuple[Path, str]) -> None:
     folder, _ = quickstart
     results = [path for path in folder.rglob("*") if path.is_file() and "report." not in path.name]
@@ -93,6 +96,7 @@ def test_a_second_run_changes_no_file(quickstart: tuple[Path, str]) -> None:
     assert after == before
 
 
+@pytest.mark.long
 def test_general_text_alone_gains_clearly_less(quickstart: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = quickstart
     shutil.copytree(folder / "base", tmp_path / "base", symlinks=True)
