@@ -1,10 +1,6 @@
 """The proof of a conversion: two models on disk say the same, each run by its own framework."""
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +14,8 @@ from convert.nemo_checkpoint import NemoWeights
 from convert.passage import QUIET
 from convert.weights import Weights
 from recipes.errors import UserError
-from recipes.processes import die_with_parent
+from recipes.processes import module_output
 from recipes.shape import Qwen3Shape
-
-PROJECT = Path(__file__).parents[1]
 
 # How far logits may be apart, relative to max(1, the largest of them).
 # Both sides compute in fp32 (24 bits) from the same numbers, and differ in the order of sums at most.
@@ -136,33 +130,16 @@ def compare_logits(request: Request, progress: Progress = QUIET) -> LogitReport:
     Raises:
         UserError: a model cannot be read, or the process failed, with its last line.
     """
-    search = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     task = progress.add_task("comparing logits", total=None)
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "convert.logits_process", request.model_dump_json()],
-            env={**os.environ, "PYTHONPATH": search, "CUDA_VISIBLE_DEVICES": ""},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            preexec_fn=die_with_parent,
-        )
-        try:
-            assert process.stdout is not None
-            answer: dict[str, Any] = {}
-            for line in process.stdout:
-                answer = json.loads(line)
-                progress.update(task, completed=answer.get("read"), total=answer.get("of"))
-            status = process.wait()
-        finally:
-            process.kill()
-            progress.remove_task(task)
-        if status < 0:
-            raise UserError(f"comparing logits: the process was killed by signal {-status}; is there enough memory?")
-        if status:
-            errors.seek(0)
-            last = (errors.read().strip().splitlines() or [f"exit status {status}"])[-1].removeprefix("error: ")
-            raise UserError(f"comparing logits: {last}")
+    answer: dict[str, Any] = {}
+    try:
+        for line in module_output("convert.logits_process", request.model_dump_json(), CUDA_VISIBLE_DEVICES=""):
+            answer = json.loads(line)
+            progress.update(task, completed=answer.get("read"), total=answer.get("of"))
+    except UserError as error:
+        raise UserError(f"comparing logits: {error}") from error
+    finally:
+        progress.remove_task(task)
     return LogitReport.model_validate(answer["report"])
 
 

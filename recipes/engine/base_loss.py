@@ -5,8 +5,6 @@ matrix once, and holds one at a time beside the embedding.
 """
 
 import json
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,11 +14,11 @@ from torch import Tensor
 
 from recipes.engine.streamed import Read, streamed
 from recipes.errors import UserError
+from recipes.processes import module_output
 from recipes.terminal import run_command
 
 _HALF = 32
 _EMBEDDING = "model.embed_tokens.weight"
-_PROJECT = Path(__file__).parents[2]
 
 
 def fixed_tokens(vocab_size: int) -> Tensor:
@@ -38,14 +36,11 @@ def base_loss(folder: Path) -> float:
     Raises:
         UserError: the model cannot be read.
     """
-    search = os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": search, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "recipes.engine.base_loss", str(folder)]
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        last = (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1]
-        raise UserError(f"{folder}: its loss cannot be computed ({last.removeprefix('error: ')}); give a whole model.")
-    return float(answer.stdout.splitlines()[-1])
+    try:
+        *_, answer = module_output("recipes.engine.base_loss", str(folder), CUDA_VISIBLE_DEVICES="")
+    except UserError as error:
+        raise UserError(f"{folder}: its loss cannot be computed ({error}); give a whole model.") from error
+    return float(answer)
 
 
 def loss_of(folder: Path, read: Read | None = None) -> float:
