@@ -26,12 +26,12 @@ LAYOUT = {
     "recompute",
     "loss_chunk_tokens",
 }
+# Fields of the recipe that look at training, and change nothing in it.
+OBSERVING = ("checkpoint", "evaluation", "expected_tokens", "samples", "validation")
 NOT_IN_THE_WEIGHTS: dict[str, Any] = {
     "model": {"base"},
     "phases": {"__all__": LAYOUT},
-    "checkpoint": True,
-    "evaluation": True,
-    "expected_tokens": True,
+    **dict.fromkeys(OBSERVING, True),
 }
 BARE = Container()
 
