@@ -1,7 +1,12 @@
 """What all tests share."""
 
 import os
+import sys
 
 # Two processes of a test must not fight for the cores, and nothing may reach for a hub.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A user's commands find their modules compiled; the many that tests start would compile them again and again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

@@ -46,6 +46,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "qwen3_tiny"
 
 
+@pytest.mark.slow
 def test_the_users_words_work_verbatim(undisturbed: Path, tmp_path: Path) -> None:
     arguments = ["data_prep/build_mixture.py", "--phase", "2", "--run", str(tmp_path / "run")]
     result = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -73,9 +74,9 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--corpus", "none.yaml"], "none.yaml cannot be read"),
-        (["--corpus", "."], "cannot be read"),
-        (["--phase", "9"], "has no phase '9'"),
-        (["--recipe", "qwen3_tny"], "did you mean 'qwen3_tiny'"),
+        pytest.param(["--corpus", "."], "cannot be read", marks=pytest.mark.slow),
+        pytest.param(["--phase", "9"], "has no phase '9'", marks=pytest.mark.slow),
+        pytest.param(["--recipe", "qwen3_tny"], "did you mean 'qwen3_tiny'", marks=pytest.mark.slow),
         (["--set", "phases.2.tokn_budget=1"], "did you mean 'token_budget'"),
         pytest.param(["--set", "phases.2.token_budget=1e9"], "phases.2.token_budget", marks=pytest.mark.slow),
     ],

@@ -33,13 +33,14 @@ def one_by_one(model, encoded, sequence_length):
     return np.array(total)
 
 
-@pytest.mark.parametrize("sequence_length", [1, 7, 64])
+@pytest.mark.parametrize("sequence_length", [pytest.param(1, marks=pytest.mark.slow), 7, 64])
 def test_equals_the_definition(make_model, encoded, sequence_length):
     model = load_model(make_model("m"), "cpu")
     expected = one_by_one(model, encoded, sequence_length)
     np.testing.assert_allclose(document_nll(model, encoded, sequence_length), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_small_batches_change_nothing(make_model, encoded, monkeypatch):
     model = load_model(make_model("m"), "cpu")
     expected = document_nll(model, encoded, 16)

@@ -16,6 +16,7 @@ def report():
     return make_report(recipe(), results, plan(), DOMAINS, steps(), result("trigram", 180, 70, "trigram"))
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_from_elsewhere(report, tmp_path):
     page = write_report(report, steps(), tmp_path).read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', page)

@@ -44,6 +44,7 @@ def test_the_published_run_lies_between_hidden_and_unhidden_communication() -> N
     assert waited_for == pytest.approx(run.tokens_per_second, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_fit_finds_the_rates_that_made_the_rows() -> None:
     """Rows invented with known rates: what comes back predicts them."""
     some = ROWS[:20] + ROWS[70:100] + ROWS[-12:]
