@@ -15,6 +15,7 @@ from recipes.layout import RunFolder
 
 SEPARATOR, VOCABULARY, SEQUENCE, GLOBAL_BATCH = 3, 256, 32, 4
 ROOT = Path(__file__).parents[1]
+OF_THE_START = {"tokens_per_second", "peak_memory_gb", "seconds_left", "seconds_left_run"}  # by clock and memory
 
 
 def tiny_recipe(path: Path, iterations: int = 8, every: int = 3, phases: int = 2, **phase: object) -> Path:
@@ -121,6 +122,6 @@ def _log_tail(run: RunFolder) -> str:
 
 
 def metrics(run: RunFolder, phase: int) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl of one phase, without the clock's."""
+    """The lines of metrics.jsonl of one phase, without what differs from start to start."""
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "tokens_per_second"} for line in lines if line["phase"] == phase]
+    return [{key: line[key] for key in line if key not in OF_THE_START} for line in lines if line["phase"] == phase]

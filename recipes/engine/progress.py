@@ -1,34 +1,25 @@
 """What training says: one line per logged step on rank 0, and one JSON object per line in `training/metrics.jsonl`."""
 
-import json
+import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
-from recipes.artifacts import atomic_file
+from recipes.engine.metrics_file import append_line, forget_from
+from recipes.engine.pace import Pace
+from recipes.engine.phase_numbers import PhaseNumbers
+from recipes.engine.platform import has_cuda
+from recipes.engine.progress_line import formula, sentence
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-@dataclass(frozen=True)
-class PhaseNumbers:
-    """The constants of a phase that its progress is measured by."""
-
-    phase: int
-    name: str
-    iterations: int
-    tokens_per_iteration: int
-    tokens_before: int  # in earlier phases
-    flops_per_token: float
-    peak_flops: float | None  # FLOP/s of all ranks together; None where the cluster names no accelerator
-
-
 class Progress(pl.Callback):
-    """Reports loss (mean over the tokens of the global batch), learning rate, gradient norm and tokens per second.
+    """Reports loss (mean over the tokens of the global batch), learning rate, gradient norm, speed, memory, time left.
 
     Args:
         numbers: see PhaseNumbers.
@@ -42,40 +33,54 @@ class Progress(pl.Callback):
         self.metrics = metrics
         self.say = say
         self.every = every
-        self._said = self._since = 0.0
-        self._reported = 0
-        self._saving_since: float | None = None
+        self._said = 0.0
+        self._first = self._reported = 0
+        self._pace = Pace(0.0)
         self._learning_rate = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             forget_from(self.metrics, self.numbers.phase, trainer.global_step)
-        self._mark(trainer.global_step)
+            if self.numbers.accelerator:
+                self.say(formula(self.numbers))
+        self._first = self._reported = trainer.global_step
+        self._pace = Pace(time.perf_counter())
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         step = trainer.global_step
-        if step == self._reported or not (step % self.every == 0 or step in (1, self.numbers.iterations)):
+        if step == self._reported:
             return
-        if trainer.is_global_zero:
-            self._report(trainer, step)
-        self._mark(step)
+        if step % self.every == 0 or step in (1, self.numbers.iterations):
+            self._report(trainer, step, _highest(_peak_memory()))
+            self._reported = step
+        if step == self._first + 1:  # it sets things up: the next line and the time left go by the steps after it
+            self._pace, self._reported = Pace(time.perf_counter()), step
 
     def on_save_checkpoint(self, *args: Any) -> None:
-        self._saving_since = time.perf_counter()
+        """What happens from here to the next batch is no training: neither speed nor the pace of steps counts it."""
+        self._pace.stop(time.perf_counter())
+
+    on_validation_start = on_save_checkpoint
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """Take the time of a checkpoint out of the throughput."""
-        if self._saving_since is not None:
-            self._since += time.perf_counter() - self._saving_since
-            self._saving_since = None
+        self._pace.go_on(time.perf_counter())
 
-    def _mark(self, step: int) -> None:
-        self._reported, self._since, self._saving_since = step, time.perf_counter(), None
+    def _report(self, trainer: pl.Trainer, step: int, memory: float) -> None:
+        """Write the line of the interval that ends with `step`. The clock is every rank's, the line is rank 0's."""
+        numbers = self.numbers
+        steps = step - self._reported
+        seconds = self._pace.interval(time.perf_counter(), steps * numbers.flops_per_iteration)
+        if not trainer.is_global_zero:
+            return
+        line = self._line(trainer.callback_metrics, step, steps * numbers.tokens_per_iteration / seconds)
+        line |= {"peak_memory_gb": round(memory / 1e9, 2)} | (self._left(step) if step > self._first + 1 else {})
+        append_line(self.metrics, line)
+        self._say(line)
+        for logger in trainer.loggers:
+            logger.log_metrics({key: value for key, value in line.items() if value is not None}, step=step)
 
-    def _report(self, trainer: pl.Trainer, step: int) -> None:
-        numbers, measured = self.numbers, trainer.callback_metrics
-        seconds = time.perf_counter() - self._since
-        rate = (step - self._reported) * numbers.tokens_per_iteration / seconds
+    def _line(self, measured: dict[str, Any], step: int, rate: float) -> dict[str, Any]:
+        numbers = self.numbers
         line = {
             "phase": numbers.phase,
             "iteration": step,
@@ -88,52 +93,38 @@ class Progress(pl.Callback):
         }
         if numbers.peak_flops:
             line["mfu"] = round(rate * numbers.flops_per_token / numbers.peak_flops, 4)
-        append_line(self.metrics, line)
-        self._say(line)
-        for logger in trainer.loggers:
-            logger.log_metrics({key: value for key, value in line.items() if value is not None}, step=step)
+            line |= {"flops_per_token": numbers.flops_per_token, "peak_flops": numbers.peak_flops}
+        return line
+
+    def _left(self, step: int) -> dict[str, float]:
+        """Seconds to the end of the phase, and of the run."""
+        numbers = self.numbers
+        phase = (numbers.iterations - step) * numbers.flops_per_iteration
+        return {
+            "seconds_left": round(self._pace.seconds_for(phase), 1),
+            "seconds_left_run": round(self._pace.seconds_for(phase + numbers.flops_after), 1),
+        }
 
     def _say(self, line: dict[str, Any]) -> None:
         """Speak at most every few seconds, but always of the first and the last iteration."""
         now = time.perf_counter()
         if now - self._said >= _SECONDS_BETWEEN_LINES or line["iteration"] in (1, self.numbers.iterations):
             self._said = now
-            self.say(_sentence(self.numbers, line))
+            self.say(sentence(self.numbers, line))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
         self._learning_rate = float(optimizer.param_groups[0]["lr"])  # the rate of this step, before the schedule moves
 
 
-def _sentence(numbers: PhaseNumbers, line: dict[str, Any]) -> str:
-    width = len(str(numbers.iterations))
-    norm = f"  grad norm {line['grad_norm']:.2f}" if line["grad_norm"] is not None else ""
-    mfu = f"  MFU {line['mfu']:.1%}" if "mfu" in line else ""
-    return (
-        f"phase {numbers.phase} {numbers.name}  {line['iteration']:>{width}}/{numbers.iterations}"
-        f"  {line['tokens_total']:,} tokens  loss {line['loss']:.4f}  lr {line['lr']:.2e}{norm}"
-        f"  {line['tokens_per_second']:,.0f} tokens/s{mfu}"
-    )
+def _peak_memory() -> float:
+    """Bytes: the most that this process has held on its GPU, or without one, in memory."""
+    if has_cuda():
+        return float(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0  # Linux counts in KiB
 
 
-def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Append one JSON object; a line that a kill left without its end is dropped by `forget_from` later."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
-
-
-def forget_from(path: Path, phase: int, iteration: int) -> None:
-    """Remove the lines of `phase` after `iteration`, of later phases, and half-written ones: they will come again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [text for text in _whole_lines(path) if _before(json.loads(text), phase, iteration)]
-    with atomic_file(path) as partial:
-        partial.write_text("".join(kept), encoding="utf-8")
-
-
-def _before(line: dict[str, Any], phase: int, iteration: int) -> bool:
-    return (line["phase"], line["iteration"]) <= (phase, iteration)
-
-
-def _whole_lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    return [text for text in path.read_text(encoding="utf-8").splitlines(keepends=True) if text.endswith("\n")]
+def _highest(mine: float) -> float:
+    """The largest of all ranks' numbers; every rank must ask."""
+    number = torch.tensor(mine, dtype=torch.float64, device="cuda" if has_cuda() else "cpu")
+    torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+    return number.item()

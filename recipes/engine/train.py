@@ -10,8 +10,9 @@ from recipes.blend import load_blend
 from recipes.cluster import Cluster
 from recipes.engine.build import pretraining
 from recipes.engine.fence import Fence
+from recipes.engine.phase_numbers import PhaseNumbers
 from recipes.engine.platform import has_cuda
-from recipes.engine.progress import PhaseNumbers, Progress
+from recipes.engine.progress import Progress
 from recipes.engine.start import Ranks, agree_on_start
 from recipes.engine.strategy import phase_store
 from recipes.engine.warm_start import WarmStart, expected_loss
@@ -44,24 +45,9 @@ def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, s
     trainer.strategy.phase, trainer.strategy.seed = number, recipe.seed
     # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
     every = trainer.log_every_n_steps
-    progress = Progress(_numbers(recipe, cluster, number), run.metrics, say, every)
+    progress = Progress(PhaseNumbers.of(recipe, cluster, number, ranks.size), run.metrics, say, every)
     trainer.callbacks[:0] = [Fence(attempt, every), progress]
     if start.path == run.base_checkpoint:
         loss = float(ranks.from_first("base_loss", lambda: repr(expected_loss(recipe, run))))
         trainer.callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))
     job()
-
-
-def _numbers(recipe: Recipe, cluster: Cluster, number: int) -> PhaseNumbers:
-    phase = recipe.phase(number)
-    earlier = recipe.phases[: number - 1]
-    ranks = int(os.environ["WORLD_SIZE"])
-    return PhaseNumbers(
-        phase=number,
-        name=phase.name,
-        iterations=phase.iterations,
-        tokens_per_iteration=phase.tokens_per_iteration,
-        tokens_before=sum(one.iterations * one.tokens_per_iteration for one in earlier),
-        flops_per_token=recipe.model.shape.flops_per_token(phase.sequence_length),
-        peak_flops=ranks * cluster.accelerator.peak_bf16_tflops * 1e12 if cluster.accelerator else None,
-    )

@@ -1,5 +1,6 @@
 """Whole trainings with NeMo: layouts agree, a killed run goes on as if nothing had been, finished ones are skipped."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -31,6 +32,16 @@ def test_trains_every_phase_to_its_end_and_learns(one_rank: RunFolder) -> None:
         assert (one_rank.checkpoints(phase) / "iteration_0000008" / "context" / "model.yaml").is_file()
     assert metrics(one_rank, 2)[-1]["loss"] < metrics(one_rank, 1)[0]["loss"] - 1
     assert metrics(one_rank, 2)[-1]["tokens_total"] == 2 * 8 * 4 * 32
+
+
+def test_every_line_has_memory_and_all_after_a_first_step_the_time_that_is_left(one_rank: RunFolder) -> None:
+    lines = [json.loads(line) for line in one_rank.metrics.read_text().splitlines()]
+    assert all(0.1 < line["peak_memory_gb"] < 10 for line in lines)
+    assert [line["iteration"] for line in lines if "seconds_left" not in line] == [1, 1]
+    for line in lines:
+        if line["iteration"] > 1:
+            phase, run = line["seconds_left"], line["seconds_left_run"]
+            assert (phase > 0) == (line["iteration"] < 8) and (run > phase) == (line["phase"] == 1)
 
 
 def test_only_the_newest_checkpoints_are_kept(one_rank: RunFolder) -> None:

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from recipes.engine.progress import append_line, forget_from
+from recipes.engine.metrics_file import append_line, forget_from
 
 
 def _lines(path: Path) -> list[tuple[int, int]]:
