@@ -19,7 +19,7 @@ from convert.checks import tensor_bytes
 from convert.hf_folder import INDEX, SINGLE
 from convert.mapping import Size
 from convert.shard_files import NAMES
-from recipes.artifacts import read_json, write_json
+from recipes.artifacts import read_fields, write_json
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 
@@ -140,7 +140,7 @@ def refuse_larger_tokenizer(tokenizer: Path, vocab_size: int) -> None:
     Raises:
         UserError: it has such ids, or its file is damaged.
     """
-    content = _mapping(tokenizer / "tokenizer.json")
+    content = _fields(tokenizer / "tokenizer.json")
     model = content.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     ids = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()), *_added_tokens(content).values()]
@@ -153,7 +153,7 @@ def refuse_larger_tokenizer(tokenizer: Path, vocab_size: int) -> None:
 
 def special_tokens(tokenizer: Path) -> dict[str, int]:
     """`eos_token_id` and the like, where the tokenizer's own files name such a token."""
-    stated, ids = _mapping(tokenizer / "tokenizer_config.json"), _added_tokens(_mapping(tokenizer / "tokenizer.json"))
+    stated, ids = _fields(tokenizer / "tokenizer_config.json"), _added_tokens(_fields(tokenizer / "tokenizer.json"))
     tokens = {}
     for role in ("bos", "eos", "pad"):
         token = stated.get(f"{role}_token")
@@ -169,9 +169,6 @@ def _added_tokens(content: dict[str, Any]) -> dict[str, int]:
     return {token["content"]: token["id"] for token in tokens if {"content", "id"} <= token.keys()}
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """A JSON file with fields by name; nothing where there is no such file."""
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected fields by name, found {type(content).__name__}; restore the file.")
-    return content
+def _fields(path: Path) -> dict[str, Any]:
+    """A JSON file's fields; none where there is no such file."""
+    return read_fields(path) if path.is_file() else {}

@@ -1,6 +1,5 @@
 """conversion.json: what was converted from where, with which tools, and the digest of every tensor."""
 
-import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 
 from convert.hf_writer import TOKENIZER_FILES
 from convert.weights import Weights
-from recipes.artifacts import digest, file_digest, tool_version, write_json
+from recipes.artifacts import digest, file_digest, package_version, tool_version, write_json
 
 NAME = "conversion.json"
 _TOOLS = ("torch", "safetensors", "transformers", "megatron-core", "nemo-toolkit")
@@ -55,19 +54,12 @@ def _absolute(source: Weights) -> str:
 
 def tools() -> dict[str, str | None]:
     """The versions of what took part; None for what is not installed as a package."""
-    return {"cpt-launcher": tool_version(), **{name: _version(name) for name in _TOOLS}}
+    return {"cpt-launcher": tool_version(), **{name: package_version(name) for name in _TOOLS}}
 
 
 def tokenizer_digests(folder: Path) -> dict[str, str]:
     """sha256 of each of the tokenizer's files in `folder`."""
     return {name: file_digest(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file()}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.hf_folder import read_config, shape_of
-from recipes.artifacts import digest, file_digest, read_json
-from recipes.errors import UserError
+from recipes.artifacts import digest, file_digest, read_fields
 from recipes.layout import RunFolder
 from recipes.shape import Qwen3Shape
 
@@ -27,7 +26,7 @@ def base_of(checkpoint: Path) -> Path | None:
     manifest = run[0].base_checkpoint / "conversion.json" if run else None
     if manifest is None or not manifest.is_file():
         return None
-    source = _mapping(manifest).get("source")
+    source = read_fields(manifest).get("source")
     base = Path(source) if isinstance(source, str) else manifest.parent
     return base if (base / "config.json").is_file() else None
 
@@ -38,7 +37,7 @@ def stated_shape(checkpoint: Path) -> Qwen3Shape | None:
     if imported.is_file():
         return shape_of(imported, read_config(imported.parent))
     run = run_of(checkpoint)
-    lock = _mapping(run[0].lock) if run else {}
+    lock = read_fields(run[0].lock) if run else {}
     recipe = lock.get("recipe")
     shape = recipe.get("model", {}).get("shape") if isinstance(recipe, dict) else None
     return Qwen3Shape.model_validate(shape) if shape else None
@@ -50,7 +49,7 @@ def origin(checkpoint: Path) -> dict[str, Any] | None:
     if run is None or not run[0].lock.is_file():
         return None
     folder, phase = run
-    lock = _mapping(folder.lock)
+    lock = read_fields(folder.lock)
     data = lock.get("data")
     return {
         "phase": phase,
@@ -59,15 +58,3 @@ def origin(checkpoint: Path) -> dict[str, Any] | None:
         "base": lock.get("base"),
         "run_lock": file_digest(folder.lock),
     }
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """A JSON file with fields by name.
-
-    Raises:
-        UserError: it is anything else.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected fields by name, found {type(content).__name__}; restore the file.")
-    return content

@@ -1,6 +1,5 @@
 """The report of a run: one self-contained HTML page, the same as Markdown, and the numbers as JSON."""
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 
 from evaluation.metrics import Step
 from evaluation.results import Change, Result, compare
-from recipes.artifacts import atomic_file, write_json
+from recipes.artifacts import atomic_file, package_version, write_json
 from recipes.errors import UserError
 from recipes.plan import Plan
 from recipes.schema import Recipe
@@ -68,7 +67,7 @@ def make_report(
         results=list(results),
         trigram=trigram,
         changes=compare(results[0], results[1:]),
-        versions=_versions(),
+        versions={name: package_version(name) or "not installed" for name in PACKAGES},
     )
 
 
@@ -130,16 +129,6 @@ def _phase_names(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
     """Names of the recipe's phases, and numbers for phases that the log has beyond them."""
     names = [phase.name for phase in recipe.phases]
     return names + [str(n) for n in range(len(names) + 1, max((s.phase for s in steps), default=0) + 1)]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _environment(html: bool) -> jinja2.Environment:

@@ -4,13 +4,12 @@ What a user accepts all the same is noted in the lock's `history`: when, which f
 """
 
 import contextlib
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recipes.artifacts import exclusive, file_digest, read_json, write_json
+from recipes.artifacts import exclusive, file_digest, package_version, read_json, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -104,7 +103,7 @@ def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Con
         "data": {str(number): _blend(run, number).get("digest") for number in phases},
         "files": {str(number): _files(run, number) for number in phases},
         "base": read_json(manifest).get("digest") if manifest.is_file() else None,
-        "software": _image(Path(container.image)) if container.image else {name: _version(name) for name in PACKAGES},
+        "software": _image(Path(container.image)) if container.image else _packages(),
     }
 
 
@@ -146,6 +145,10 @@ def _stated_digest(blend: dict[str, Any], name: str) -> str | None:
     whole = next((sha for shard, sha in shards.items() if shard.endswith(".bin")), None)
     digest: str | None = blend.get("slices", {}).get(name, whole if name.endswith(".bin") else None)
     return digest
+
+
+def _packages() -> dict[str, str | None]:
+    return {name: package_version(name) for name in PACKAGES}
 
 
 def _image(path: Path) -> dict[str, Any]:
@@ -193,10 +196,3 @@ def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{number}.")
     else:
         yield prefix.removesuffix("."), content
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

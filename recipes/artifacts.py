@@ -22,12 +22,17 @@ from recipes.errors import UserError
 TEMPORARY = ".partial"
 
 
+def package_version(name: str) -> str | None:
+    """The version of the distribution `name`; None if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def tool_version() -> str:
     """The installed version of this distribution."""
-    try:
-        return importlib.metadata.version("cpt-launcher")
-    except importlib.metadata.PackageNotFoundError:
-        return "uninstalled"
+    return package_version("cpt-launcher") or "uninstalled"
 
 
 @contextlib.contextmanager
@@ -147,6 +152,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: the file does not exist.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected readable JSON ({error}).") from error
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read a JSON object: fields by name.
+
+    Raises:
+        UserError: the file is missing, unreadable or anything else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected fields by name, found {type(content).__name__}; restore the file.")
+    return content
 
 
 def matching_receipt(path: Path, inputs: Any) -> dict[str, Any] | None:

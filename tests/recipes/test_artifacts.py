@@ -14,6 +14,8 @@ from recipes.artifacts import (
     explained_disk_errors,
     file_digest,
     matching_receipt,
+    package_version,
+    read_fields,
     read_json,
     write_json,
 )
@@ -87,6 +89,19 @@ def test_json_round_trip_and_errors(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match="expected readable JSON"):
         read_json(tmp_path / "a.json")
+
+
+def test_fields_by_name_or_a_sentence(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1})
+    assert read_fields(tmp_path / "a.json") == {"b": 1}
+    write_json(tmp_path / "a.json", ["b", 1])
+    with pytest.raises(UserError, match=r"a\.json: expected fields by name, found list; restore the file\.$"):
+        read_fields(tmp_path / "a.json")
+
+
+def test_what_is_not_installed_has_no_version() -> None:
+    assert package_version("pytest") == pytest.__version__
+    assert package_version("no-such-distribution") is None
 
 
 def test_a_receipt_matches_its_own_inputs_only(tmp_path: Path) -> None:
