@@ -22,12 +22,11 @@ from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
     ChunkStorageMetadata,
     Metadata,
-    MetadataIndex,
     TensorStorageMetadata,
 )
 
 from convert import manifest
-from convert.checks import tensor_digest
+from convert.checks import is_finite, tensor_digest
 from convert.combine import add_scaled, ema_weights, uniform_weights, wider
 from convert.mapping import EMBEDDING
 from convert.nemo_checkpoint import PREFIX, NemoCheckpoint
@@ -37,9 +36,8 @@ from convert.passage import QUIET
 from convert.safe_pickle import read_common
 from convert.target import new_folder
 from recipes.artifacts import digest, write_json
-from recipes.checkpoints import DIGESTS
+from recipes.checkpoints import digests_of_rank, write_digests
 from recipes.errors import UserError
-from recipes.file_digests import measure
 
 _OPTIMIZER = "optimizer."
 # Megatron-Core's `dp_reshardable` state: one flat tensor for each bucket of parameters, cut as this layout cuts them.
@@ -100,8 +98,7 @@ def average(
             "tensors": digests,
         }
         write_json(folder / manifest.NAME, content)
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        write_json(folder / DIGESTS, {str(path.relative_to(folder)): measure(path)._asdict() for path in files})
+        write_digests(folder, [digests_of_rank(folder, 0)])
     return content
 
 
@@ -131,13 +128,9 @@ class _Checkpoint(NemoCheckpoint):
         """What is no tensor, as its unread bytes."""
         for key, entry in self._metadata.state_dict_metadata.items():
             if isinstance(entry, BytesStorageMetadata) and (optimizer or not key.startswith(_OPTIMIZER)):
-                try:
-                    info = self._metadata.storage_data[MetadataIndex(key)]
-                    with (self.weights / Path(info.relative_path).name).open("rb") as stream:
-                        stream.seek(info.offset)
-                        yield key, stream.read(info.length)
-                except (OSError, KeyError) as error:
-                    raise UserError(f"{self.folder}: {key} cannot be read; use another checkpoint.") from error
+                with self._stored(key) as window:
+                    content = window.readall()
+                yield key, content
 
     def layout(self) -> dict[str, set[tuple[torch.Size, torch.Size]]]:
         """How tensor and pipeline parallel ranks cut the weights."""
@@ -150,39 +143,16 @@ class _Checkpoint(NemoCheckpoint):
         return getattr(self._metadata, "mcore_data", None) or {}
 
     def region(self, key: str, wanted: ChunkStorageMetadata) -> Tensor:
-        """The part of the tensor `key` that `wanted`, a chunk of any checkpoint, covers.
+        """The same, finite.
 
         Raises:
-            UserError: a chunk cannot be read, or holds NaN or infinity.
+            UserError: it is incomplete, cannot be read, or holds NaN or infinity.
         """
-        entry = self._tensors[key]
-        tensor = self._chunk(key, wanted) if wanted in entry.chunks else self._joined(key, entry, wanted)
+        tensor = super().region(key, wanted)
         # Between the parameters of a bucket lies memory that nothing was ever written to.
-        if not key.startswith(_BUCKETS) and not all(map(torch.isfinite, tensor.aminmax())):
+        if not key.startswith(_BUCKETS) and not is_finite(tensor):
             raise UserError(f"{self.folder}: {key} holds NaN or infinity; leave this checkpoint out.")
         return tensor
-
-    def _joined(self, key: str, entry: TensorStorageMetadata, wanted: ChunkStorageMetadata) -> Tensor:
-        target = torch.empty(wanted.sizes, dtype=entry.properties.dtype)
-        for chunk in entry.chunks:
-            both = _overlap(wanted, chunk)
-            if both is not None:
-                target[_box(both, wanted)] = self._chunk(key, chunk)[_box(both, chunk)]
-        return target
-
-
-def _overlap(one: ChunkStorageMetadata, other: ChunkStorageMetadata) -> ChunkStorageMetadata | None:
-    """The box that both cover."""
-    starts = list(map(max, one.offsets, other.offsets))
-    ends = [min(a + b, c + d) for a, b, c, d in zip(one.offsets, one.sizes, other.offsets, other.sizes, strict=True)]
-    sizes = [end - start for start, end in zip(starts, ends, strict=True)]
-    return ChunkStorageMetadata(torch.Size(starts), torch.Size(sizes)) if all(size > 0 for size in sizes) else None
-
-
-def _box(part: ChunkStorageMetadata, whole: ChunkStorageMetadata) -> tuple[slice, ...]:
-    """Where in `whole` the `part` lies."""
-    starts = [start - origin for start, origin in zip(part.offsets, whole.offsets, strict=True)]
-    return tuple(slice(start, start + size) for start, size in zip(starts, part.sizes, strict=True))
 
 
 def _refuse_other_model(newest: _Checkpoint, other: _Checkpoint, optimizer: bool) -> None:

@@ -11,9 +11,11 @@ every parallel layout reads the same. Sources: megatron/core/dist_checkpointing/
 torch/distributed/checkpoint/filesystem.py.
 """
 
+import contextlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -80,22 +82,32 @@ class NemoCheckpoint:
             UserError: the tensor is absent, or its chunks do not cover it or cannot be read.
         """
         key, entry = self._entry(slot)
-        size = self.size(slot)[0 if slot.layer is None else 1 :]
-        target, missing = torch.empty(0), prod(size)
+        start, size = [0] * len(entry.size), list(entry.size)
+        if slot.layer is None:
+            return self.region(key, ChunkStorageMetadata(torch.Size(start), entry.size))
+        start[0], size[0] = slot.layer, 1
+        return self.region(key, ChunkStorageMetadata(torch.Size(start), torch.Size(size)))[0]
+
+    def region(self, key: str, wanted: ChunkStorageMetadata) -> Tensor:
+        """The part of the tensor `key` that `wanted`, a chunk of any checkpoint, covers, put together from its chunks.
+
+        Raises:
+            UserError: its chunks do not cover it or cannot be read.
+        """
+        entry, missing = self._tensors[key], prod(wanted.sizes)
+        target = torch.empty(0)
         for chunk in entry.chunks:
-            if slot.layer is None:
-                part, box = self._chunk(key, chunk), _box(chunk)
-            elif chunk.offsets[0] <= slot.layer < chunk.offsets[0] + chunk.sizes[0]:
-                part, box = self._chunk(key, chunk)[slot.layer - chunk.offsets[0]], _box(chunk)[1:]
-            else:
+            both = _overlap(wanted, chunk)
+            if both is None:
                 continue
+            part = self._chunk(key, chunk)[_box(both, chunk)]
             missing -= part.numel()
-            if part.shape == size:
+            if both == wanted:
                 target = part
                 continue
-            if target.shape != size:
-                target = torch.empty(size, dtype=entry.properties.dtype)
-            target[box] = part
+            if target.shape != wanted.sizes:
+                target = torch.empty(wanted.sizes, dtype=entry.properties.dtype)
+            target[_box(both, wanted)] = part
         if missing:
             raise UserError(f"{self.folder}: {key} is incomplete, {missing:,} weights lack; use another checkpoint.")
         return target
@@ -107,18 +119,23 @@ class NemoCheckpoint:
         raise UserError(f"{self.folder}: it has no tensor {slot.keys[0]}, which the config asks for; give another one.")
 
     def _chunk(self, key: str, chunk: ChunkStorageMetadata) -> Tensor:
-        try:
-            info = self._metadata.storage_data[MetadataIndex(key, chunk.offsets)]
-            # All files lie beside the metadata; taking the bare name keeps a forged path from leading elsewhere.
-            with (self.weights / Path(info.relative_path).name).open("rb") as stream:
-                window = _Window(stream, info.offset, info.length)
-                tensor = torch.load(cast(IO[bytes], window), map_location="cpu", weights_only=True)
-        except Exception as error:  # what a damaged pickle raises has no end
-            reason = type(error).__name__
-            raise UserError(f"{self.folder}: {key} cannot be read ({reason}); use another checkpoint.") from error
+        with self._stored(key, chunk.offsets) as window:
+            tensor = torch.load(cast(IO[bytes], window), map_location="cpu", weights_only=True)
         if not isinstance(tensor, Tensor) or tensor.shape != chunk.sizes:
             raise UserError(f"{self.folder}: {key} is not of the size its metadata states; use another checkpoint.")
         return tensor
+
+    @contextlib.contextmanager
+    def _stored(self, key: str, offsets: torch.Size | None = None) -> Iterator["_Window"]:
+        """The bytes of a chunk or, without `offsets`, of an object; what the block raises becomes one sentence."""
+        try:
+            info = self._metadata.storage_data[MetadataIndex(key, offsets)]
+            # All files lie beside the metadata; taking the bare name keeps a forged path from leading elsewhere.
+            with (self.weights / Path(info.relative_path).name).open("rb") as stream:
+                yield _Window(stream, info.offset, info.length)
+        except Exception as error:  # what a damaged pickle raises has no end
+            reason = type(error).__name__
+            raise UserError(f"{self.folder}: {key} cannot be read ({reason}); use another checkpoint.") from error
 
 
 class NemoWeights:
@@ -198,8 +215,18 @@ class _Window(io.RawIOBase):
         return int(read)
 
 
-def _box(chunk: ChunkStorageMetadata) -> tuple[slice, ...]:
-    return tuple(slice(start, start + size) for start, size in zip(chunk.offsets, chunk.sizes, strict=True))
+def _overlap(one: ChunkStorageMetadata, other: ChunkStorageMetadata) -> ChunkStorageMetadata | None:
+    """The box that both cover."""
+    starts = list(map(max, one.offsets, other.offsets))
+    ends = [min(a + b, c + d) for a, b, c, d in zip(one.offsets, one.sizes, other.offsets, other.sizes, strict=True)]
+    sizes = [end - start for start, end in zip(starts, ends, strict=True)]
+    return ChunkStorageMetadata(torch.Size(starts), torch.Size(sizes)) if all(size > 0 for size in sizes) else None
+
+
+def _box(part: ChunkStorageMetadata, whole: ChunkStorageMetadata) -> tuple[slice, ...]:
+    """Where in `whole` the `part` lies."""
+    starts = [start - origin for start, origin in zip(part.offsets, whole.offsets, strict=True)]
+    return tuple(slice(start, start + size) for start, size in zip(starts, part.sizes, strict=True))
 
 
 def _refuse_incomplete(folder: Path, weights: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from convert.checks import tensor_digest
+from convert.checks import is_finite, tensor_digest
 from convert.mapping import Slot, slots
 from convert.weights import Weights
 from recipes.errors import UserError
@@ -39,7 +39,7 @@ def passage(
 def _cast(place: str, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """`tensor` in `dtype`; it was finite, and must stay so."""
     cast = tensor.to(dtype)
-    if cast is not tensor and not torch.isfinite(torch.stack(cast.aminmax())).all():
+    if cast is not tensor and not is_finite(cast):
         raise UserError(f"{place}: {name} is too large for {dtype}; write bf16 or fp32 with --dtype.")
     return cast
 

@@ -74,10 +74,15 @@ def _writer(name: str) -> int:
 
 def publish(written: Path, checkpoint: Path, digests: Iterable[dict[str, FileDigest]]) -> None:
     """Make what lies under its writing name a checkpoint; an older one of the same name gives way."""
-    entries = sorted((name, digest) for one in digests for name, digest in one.items())
-    write_json(written / DIGESTS, {name: digest._asdict() for name, digest in entries})
+    write_digests(written, digests)
     _remove(checkpoint)
     written.rename(checkpoint)
+
+
+def write_digests(checkpoint: Path, digests: Iterable[dict[str, FileDigest]]) -> None:
+    """Write `digests.json`, last of all files, from what every rank measured."""
+    entries = sorted((name, digest) for one in digests for name, digest in one.items())
+    write_json(checkpoint / DIGESTS, {name: digest._asdict() for name, digest in entries})
 
 
 def find_damage(checkpoint: Path, rank: int = 0, ranks: int = 1) -> str | None:
