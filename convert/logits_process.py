@@ -141,16 +141,11 @@ def _megatron_tensor(source: Source, slot: Slot, rows: int) -> Tensor:
 
 @contextlib.contextmanager
 def _under_transformers(source: HfFolder, count: Count) -> Iterator[Logits]:
-    from transformers import Qwen3ForCausalLM
-
-    from recipes.engine.hf_config import hf_config
+    from recipes.engine.empty_model import empty_model
     from recipes.engine.streamed import streamed
 
-    config = hf_config(source.root)
-    with torch.device("meta"):
-        model = Qwen3ForCausalLM(config).eval()
-    model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file
-    keep = [HF_EMBEDDING] if config.tie_word_embeddings else []
+    model = empty_model(source.root)
+    keep = [HF_EMBEDDING] if source.shape.tie_word_embeddings else []
     with streamed(model, lambda name: count(source.tensor(name)), keep):
         yield lambda tokens: model(tokens, use_cache=False).logits
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from recipes.engine.empty_model import empty_model
 from recipes.engine.streamed import Read, streamed
 from recipes.errors import UserError
 from recipes.processes import module_output
@@ -45,15 +46,8 @@ def base_loss(folder: Path) -> float:
 
 def loss_of(folder: Path, read: Read | None = None) -> float:
     """The same, computed here; `read` gives a tensor by its name, by default from the safetensors files in `folder`."""
-    from transformers import Qwen3ForCausalLM
-
-    from recipes.engine.hf_config import hf_config
-
-    config = hf_config(folder)
-    with torch.device("meta"):
-        model = Qwen3ForCausalLM(config).eval()
-    model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its frequencies are computed, and not in any file
-    tokens = fixed_tokens(config.vocab_size)
+    model = empty_model(folder)
+    tokens = fixed_tokens(model.config.vocab_size)
     with torch.no_grad(), streamed(model, read or partial(_read, _files(folder)), [_EMBEDDING]):
         logits = model(tokens[:, :-1], use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits[0], tokens[0, 1:]).item()
