@@ -21,8 +21,8 @@ from convert.hf_writer import (
 from convert.manifest import write_manifest
 from convert.mapping import Slot, hf_sizes
 from convert.model_card import Card, render_card
-from convert.nemo_checkpoint import NemoWeights
-from convert.origin import origin, stated_shape
+from convert.opening import open_checkpoint
+from convert.origin import origin
 from convert.passage import QUIET, ahead, passage, read_back
 from convert.target import new_folder
 from convert.weights import Compare, Weights
@@ -63,25 +63,10 @@ def export_hf(
         UserError: the checkpoint is damaged, or was made for another shape than that of `surroundings`.
     """
     checkpoint = checkpoint.resolve()
-    _refuse_other_base(checkpoint, surroundings.shape)
+    source = open_checkpoint(checkpoint, surroundings.shape)
     if verify and (checkpoint / DIGESTS).is_file() and (damage := find_damage(checkpoint)):
         raise UserError(f"{checkpoint}: the checkpoint is damaged ({damage}); use the one before it.")
-    source = NemoWeights(checkpoint, surroundings.shape)
     return write_hf_folder(source, out, surroundings, verify=verify, origin=origin(checkpoint), **options)
-
-
-def _refuse_other_base(checkpoint: Path, shape: Qwen3Shape) -> None:
-    """Rotary base and epsilon are in no tensor, and a smaller vocabulary would cut tokens off: ask what the run knows.
-
-    Positions may differ, as those of a base and its post-trained model do.
-    """
-    stated = stated_shape(checkpoint)
-    for field, value in shape.model_dump(exclude={"initializer_range", "max_position_embeddings"}).items():
-        if stated and getattr(stated, field) != value:
-            raise UserError(
-                f"{checkpoint}: it was made with {field} {getattr(stated, field)!r}, but the base says {value!r}; give "
-                f"the base it comes from."
-            )
 
 
 def write_hf_folder(

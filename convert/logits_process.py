@@ -22,6 +22,7 @@ from convert.hf_folder import HfFolder
 from convert.logits import LogitReport, Request, Side, compare, memory_limit, tolerance_for
 from convert.mapping import EMBEDDING, LAYERS, Slot, pad_vocabulary, slots, to_megatron
 from convert.nemo_checkpoint import NemoWeights
+from convert.opening import open_weights
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
 from recipes.terminal import run_command
@@ -89,9 +90,7 @@ def megatron_names(slot: Slot) -> list[str]:
 
 
 def _open(side: Side) -> Source:
-    if (side.path / "config.json").is_file():
-        return HfFolder(side.path, side.allow_pickle)
-    return NemoWeights(side.path, side.shape)
+    return open_weights(side.path, side.shape, side.allow_pickle)
 
 
 def _bytes(source: Source, passes: int) -> int:

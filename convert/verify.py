@@ -13,7 +13,7 @@ from convert.hf_folder import read_config, shape_of
 from convert.logits import LogitReport, Request, Side, compare_logits
 from convert.mapping import Slot, slots
 from convert.opening import is_hf_folder, open_weights
-from convert.origin import base_of
+from convert.origin import base_of, stated_shape
 from convert.passage import QUIET
 from convert.weights import Weights
 from recipes.errors import UserError
@@ -80,15 +80,15 @@ def verify(
 
     Args:
         base: Hugging Face folder whose config.json says the shape of NeMo checkpoints. Without it that is what the
-            checkpoint's own context/config.json says, or that of the base of its run, or else what the other model
-            says, which then proves nothing about rope_theta and rms_norm_eps.
+            checkpoint's own context/config.json says, or the base of its run, or the lock of its run, or else the other
+            model, which then proves nothing about rope_theta and rms_norm_eps.
 
     Raises:
         UserError: there is no model, it is damaged in its structure or of another architecture, or the shape of a NeMo
-            checkpoint is unknown.
+            checkpoint is unknown, or not that of the base.
     """
     stated_a, stated_b = _stated_shape(a, base), _stated_shape(b, base)
-    shape_a, shape_b = _known(a, stated_a or stated_b), _known(b, stated_b or stated_a)
+    shape_a, shape_b = _known(a, stated_a, stated_b), _known(b, stated_b, stated_a)
     weights_a, weights_b = open_weights(a, shape_a), open_weights(b, shape_b)
     comparable = list(slots(shape_a)) == list(slots(shape_b))
     tensors = _Tensors()
@@ -170,7 +170,7 @@ def difference(a: Tensor, b: Tensor) -> tuple[float, int]:
 
 
 def _stated_shape(model: Path, base: Path | None) -> Qwen3Shape | None:
-    """What the model says of its shape; for a NeMo checkpoint, what its base, its import or its run says."""
+    """What the model says of its shape; for a NeMo checkpoint, what its base or its import says."""
     if not model.is_dir():
         raise UserError(f"{model}: there is no such folder; give a Hugging Face model or a NeMo checkpoint.")
     places = [model, base, model / "context", base_of(model)]
@@ -178,7 +178,12 @@ def _stated_shape(model: Path, base: Path | None) -> Qwen3Shape | None:
     return shape_of(place / "config.json", read_config(place)) if place else None
 
 
-def _known(model: Path, shape: Qwen3Shape | None) -> Qwen3Shape:
+def _known(model: Path, stated: Qwen3Shape | None, other: Qwen3Shape | None) -> Qwen3Shape:
+    """`stated`, or what the lock of its run says, or what the `other` model is."""
+    locked = None if stated else stated_shape(model.resolve())
+    if locked and other:  # a recipe asks for the positions that it needs; the model may have more
+        locked = locked.model_copy(update={"max_position_embeddings": other.max_position_embeddings})
+    shape = stated or locked or other
     if shape is None:
         raise UserError(f"{model}: the checkpoint does not say its heads; give the base model's folder with --base.")
     return shape

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,15 @@ def test_merges(model: Path, nemo: Path, tmp_path: Path) -> None:
         merge("both", f"{model}=1", ema=0.5)
     with pytest.raises(UserError, match="config and tokenizer"):
         merge("no_tokenizer", str(nemo))
+
+
+def test_a_merge_with_a_base_that_contradicts_a_checkpoint_is_refused(model: Path, nemo: Path, tmp_path: Path) -> None:
+    """The rotary base is in no tensor: the merge would have the base's, and compute something else."""
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"rope_theta": 123.0}))
+    with pytest.raises(UserError, match=r"nemo: it was made with rope_theta 1000000\.0, but the base says 123\.0;"):
+        convert_merge(tmp_path / "out", [str(nemo), str(nemo)], base=model, dtype=None, **ALONE)
+    assert not (tmp_path / "out").exists()
 
 
 def test_average(nemo: Path, tmp_path: Path) -> None:

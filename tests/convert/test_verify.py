@@ -15,6 +15,7 @@ from convert.export_hf import export_hf, from_base
 from convert.import_hf import import_hf
 from convert.verify import Verification, difference, same_bits, verify
 from recipes.errors import UserError
+from recipes.shape import Qwen3Shape
 
 Change = Callable[[dict[str, Tensor]], object]
 GATE, UP = "model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight"
@@ -122,6 +123,22 @@ def test_configurations_are_compared(model: Path, checkpoint: Path) -> None:
     shutil.rmtree(checkpoint / "context")
     assert verify(checkpoint, other, logits=False).equal  # nothing says otherwise
     assert len(verify(checkpoint, other, base=model, logits=False).differences) == 2
+
+
+def test_a_run_without_base_is_known_by_its_lock(model: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """It states rotary base and epsilon, and as many positions as its recipe needs."""
+    shutil.rmtree(checkpoint / "context")
+    trained = tmp_path / "run" / "training" / "phase_1" / "iteration_0000008"
+    trained.parent.mkdir(parents=True)
+    checkpoint.rename(trained)
+    shape = Qwen3Shape.from_hf(json.loads((model / "config.json").read_text())).model_dump()
+    lock = {"recipe": {"model": {"shape": shape | {"max_position_embeddings": 8}}}}
+    (tmp_path / "run" / "run.lock.json").write_text(json.dumps(lock))
+    assert verify(trained, model, logits=False).equal
+    other = changed(model, rope_theta=10_000.0)
+    assert verify(trained, other, logits=False).differences == ["config.json: rope_theta is 1000000.0 and 10000.0"]
+    with pytest.raises(UserError, match="it was made with rope_theta"):
+        verify(trained, model, base=other, logits=False)
 
 
 def test_models_with_other_tensors_are_different(model: Path) -> None:
