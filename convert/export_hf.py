@@ -10,14 +10,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from convert.hf_folder import HfFolder, read_config, shape_of
-from convert.hf_writer import (
-    config_for,
-    copy_licence,
-    copy_tokenizer,
-    refuse_larger_tokenizer,
-    special_tokens,
-    write_weights,
-)
+from convert.hf_writer import config_for, copy_licence, copy_tokenizer, special_tokens, write_weights
 from convert.manifest import write_manifest
 from convert.mapping import Slot, hf_sizes
 from convert.model_card import Card, render_card
@@ -125,8 +118,7 @@ def _named(passing: Iterator[tuple[Slot, dict[str, Tensor]]]) -> Iterator[tuple[
 
 
 def _write_surroundings(folder: Path, given: Surroundings, dtype: torch.dtype) -> None:
-    refuse_larger_tokenizer(given.tokenizer, given.shape.vocab_size)
-    tokens = special_tokens(given.tokenizer)
+    tokens = special_tokens(given.tokenizer, given.shape.vocab_size)
     write_json(folder / "config.json", config_for(given.shape, given.config, dtype, tokens))
     write_json(folder / "generation_config.json", given.generation_config or {"_from_model_config": True, **tokens})
     copy_tokenizer(given.tokenizer, folder)

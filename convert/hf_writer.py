@@ -134,26 +134,19 @@ def copy_licence(source: Path, target: Path) -> None:
         shutil.copyfile(path, target / path.name)
 
 
-def refuse_larger_tokenizer(tokenizer: Path, vocab_size: int) -> None:
-    """Refuse a tokenizer with ids that the model has no embedding for.
+def special_tokens(tokenizer: Path, vocab_size: int) -> dict[str, int]:
+    """`eos_token_id` and the like, where the tokenizer's own files name such a token.
 
     Raises:
-        UserError: it has such ids, or its file is damaged.
+        UserError: it has ids that the model has no embedding for, or a file of it is damaged.
     """
-    content = _fields(tokenizer / "tokenizer.json")
-    model = content.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    ids = [*(vocabulary.values() if isinstance(vocabulary, dict) else ()), *_added_tokens(content).values()]
-    if max((each for each in ids if isinstance(each, int)), default=0) >= vocab_size:
+    stated, content = _fields(tokenizer / "tokenizer_config.json"), _fields(tokenizer / "tokenizer.json")
+    ids = _added_tokens(content)
+    if max([*_vocabulary(content), *ids.values()], default=0) >= vocab_size:
         raise UserError(
             f"{tokenizer / 'tokenizer.json'}: it has tokens beyond the model's {vocab_size:,}; give the model's own "
             f"tokenizer."
         )
-
-
-def special_tokens(tokenizer: Path) -> dict[str, int]:
-    """`eos_token_id` and the like, where the tokenizer's own files name such a token."""
-    stated, ids = _fields(tokenizer / "tokenizer_config.json"), _added_tokens(_fields(tokenizer / "tokenizer.json"))
     tokens = {}
     for role in ("bos", "eos", "pad"):
         token = stated.get(f"{role}_token")
@@ -163,10 +156,19 @@ def special_tokens(tokenizer: Path) -> dict[str, int]:
     return tokens
 
 
+def _vocabulary(content: dict[str, Any]) -> list[int]:
+    """The ids of the ordinary tokens."""
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    return [each for each in vocabulary.values() if isinstance(each, int)] if isinstance(vocabulary, dict) else []
+
+
 def _added_tokens(content: dict[str, Any]) -> dict[str, int]:
+    """Text -> id of the added tokens."""
     listed = content.get("added_tokens")
     tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
-    return {token["content"]: token["id"] for token in tokens if {"content", "id"} <= token.keys()}
+    pairs = [(token.get("content"), token.get("id")) for token in tokens]
+    return {text: number for text, number in pairs if isinstance(text, str) and isinstance(number, int)}
 
 
 def _fields(path: Path) -> dict[str, Any]:

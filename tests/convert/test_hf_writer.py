@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,9 +82,19 @@ def test_tokenizer_is_copied_byte_by_byte(make_model: Make, tmp_path: Path) -> N
     copy_tokenizer(source, target)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (target / name).read_bytes() == (source / name).read_bytes()
-    assert special_tokens(source) == {"eos_token_id": 7}
+    assert special_tokens(source, 8) == {"eos_token_id": 7}
     with pytest.raises(UserError, match=r"no tokenizer\.json"):
         copy_tokenizer(tmp_path / "elsewhere", target)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [[{"content": ["<|endoftext|>"], "id": 7}], [{"content": "<|endoftext|>", "id": "7"}], ["<|endoftext|>"], 7],
+)
+def test_a_damaged_list_of_added_tokens_names_none(make_model: Make, added: object) -> None:
+    source = make_model()
+    (source / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    assert special_tokens(source, 8) == {}
 
 
 def test_what_is_written_reads_as_a_model_folder(make_model: Make, tmp_path: Path) -> None:
