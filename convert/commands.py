@@ -119,9 +119,13 @@ def convert_merge(
 
 def _merge_card(description: dict[str, Any]) -> "Card":
     """What a merge knows of itself: which folders it adds up, by their last two names, and how much of each."""
+    from convert.manifest import short_place
     from convert.model_card import Card
 
-    terms = {"/".join(Path(term["place"]).parts[-2:]): f"× {term['coefficient']:g}" for term in description["terms"]}
+    terms = {
+        f"model {number}": f"{short_place(term['place'])} × {term['coefficient']:g}"
+        for number, term in enumerate(description["terms"], 1)
+    }
     method = description["method"].replace("_", " ")
     return Card(name=f"{len(terms)} Qwen3 models in one ({method})", base_model_relation="merge", provenance=terms)
 

@@ -52,6 +52,11 @@ def _absolute(source: Weights) -> str:
     return str(source.folders[0].absolute()) if len(source.folders) == 1 else source.place
 
 
+def short_place(place: str) -> str:
+    """The last two names of a path: where files lie on somebody's disk is nobody's business."""
+    return "/".join(name for name in Path(place).parts[-2:] if name != "/")
+
+
 def tools() -> dict[str, str | None]:
     """The versions of what took part; None for what is not installed as a package."""
     return {"cpt-launcher": tool_version(), **{name: package_version(name) for name in _TOOLS}}

@@ -1,7 +1,6 @@
 """Send an exported folder to the Hugging Face Hub: checked first, shown before, and never without a yes."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from rich.progress import Progress
 
 from convert.hf_folder import HfFolder
 from convert.manifest import NAME as MANIFEST
+from convert.manifest import short_place
 from convert.model_card import HERE, README, front_matter, is_generated, sealed, unsealed
 from convert.passage import QUIET, read_back
-from recipes.artifacts import read_json
+from recipes.artifacts import read_fields, read_json
 from recipes.errors import UserError
 
 if TYPE_CHECKING:
@@ -175,16 +175,24 @@ def _card_on_the_hub(readme: Path, repo_id: str) -> bytes:
 
 
 def _without_paths(manifest: Path) -> bytes:
-    """The manifest with the last two names of every path: where files lie on the sender's disk is nobody's business."""
+    """The manifest with the places that it names shortened, wherever they stand in it."""
+    content = read_fields(manifest)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    places = _places(content.get("combination")) or {str(content.get("source"))}
+    for place in sorted(places, key=len, reverse=True):  # one may begin like another
+        text = text.replace(_in_json(place), _in_json(short_place(place)))
+    return text.encode()
 
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: short(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [short(each) for each in value]
-        return re.sub(r"(/[^/,\s]+)*/([^/,\s]+/[^/,\s]+)", r"\2", value) if isinstance(value, str) else value
 
-    return (json.dumps(short(read_json(manifest)), indent=2, ensure_ascii=False) + "\n").encode()
+def _places(combination: Any) -> set[str]:
+    """Where the models lie that a merge adds up, as given and in full."""
+    terms = combination.get("terms") if isinstance(combination, dict) else None
+    places = {str(term.get("place")) for term in terms or () if isinstance(term, dict)}
+    return places | {str(Path(place).absolute()) for place in places}
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _one_line(error: Exception) -> str:

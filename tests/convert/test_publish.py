@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +14,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import reset_sessions
 
+from convert.commands import convert_merge
 from convert.export_hf import export_hf, from_base
 from convert.import_hf import import_hf
 from convert.model_card import Card, is_generated
+from convert.passage import QUIET
 from convert.publish import ask, publish
 from recipes.artifacts import read_json, write_json
 from recipes.errors import UserError
@@ -133,6 +136,27 @@ def test_a_yes_sends_every_file_of_the_export_and_nothing_else(hub: Hub, folder:
         assert f"{len(content):>18,}  {name}\n" in asked[0]
     created = next(json.loads(body) for _, path, body in hub.requests if path == "/api/repos/create")
     assert created["private"] is True
+
+
+@pytest.mark.parametrize("terms", [1, 2])
+def test_no_path_of_the_sender_is_sent(
+    hub: Hub, make_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terms: int
+) -> None:
+    """Whatever characters a folder's name has: of every path the last two names are left."""
+    private = tmp_path / "Ayşe, private" / "my runs"
+    private.mkdir(parents=True)
+    model, twin = make_model().rename(private / "base"), private / 'base "2"'
+    shutil.copytree(model, twin)
+    out = private / "out"
+    convert_merge(out, [str(model), str(twin)][:terms], dtype=None, verify=False, progress=QUIET)
+    publish(out, REPO, False, yes)
+    sent, _ = hub.commit()
+    manifest = json.loads(sent["conversion.json"])
+    assert [term["place"] for term in manifest["combination"]["terms"]] == ["my runs/base", 'my runs/base "2"'][:terms]
+    assert manifest["source"] == ("my runs/base" if terms == 1 else 'average of my runs/base, my runs/base "2"')
+    assert "- model 1: my runs/base ×" in sent["README.md"].decode()
+    for content in (sent["conversion.json"], sent["README.md"]):
+        assert "Ayşe" not in content.decode() and str(tmp_path) not in content.decode()
 
 
 def test_a_no_sends_nothing(hub: Hub, folder: Path) -> None:
