@@ -69,13 +69,11 @@ def refuse_other_recipe(run: RunFolder, recipe: Recipe) -> None:
     if not run.lock.is_file():
         return
     ours, theirs = recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS), read_json(run.lock).get("recipe")
-    old, new = dict(_leaves(theirs)), dict(_leaves(ours))
-    for field in sorted(old.keys() | new.keys()):
-        if old.get(field) != new.get(field):
-            raise UserError(
-                f"{run.lock}: the run was trained with {field} = {old.get(field)!r}, recipe {recipe.name} says "
-                f"{new.get(field)!r}; give the recipe it was trained with, and its --set."
-            )
+    for field, old, new in _differences(theirs, ours):
+        raise UserError(
+            f"{run.lock}: the run was trained with {field} = {old!r}, recipe {recipe.name} says {new!r}; give the "
+            f"recipe it was trained with, and its --set."
+        )
 
 
 @contextlib.contextmanager
@@ -159,20 +157,25 @@ def _image(path: Path) -> dict[str, Any]:
 
 def _accepted(path: Path, before: dict[str, Any], now: dict[str, Any], accept: Sequence[str]) -> list[dict[str, Any]]:
     """The differences that `accept` names, as notes for the history; any other is refused."""
-    old, new = (dict(_leaves({**state, "history": None})) for state in (before, now))
     time, notes = datetime.now(UTC).isoformat(timespec="seconds"), []
-    for field in sorted(old.keys() | new.keys()):
-        first_seen = field not in old and field.partition(".")[0] in ("data", "files", "tokenizer")
-        if old.get(field) == new.get(field) or first_seen or (field == "tokenizer" and old[field] is None):
-            continue
+    for field, old, new in _differences({**before, "history": None}, {**now, "history": None}):
+        if old is None and field.partition(".")[0] in ("data", "files", "tokenizer"):
+            continue  # seen for the first time
         if not any(_covers(name, field) for name in accept):
             raise UserError(
-                f"{path}: this run was started with {field} = {old.get(field)!r}, now it is {new.get(field)!r}; "
-                f"go back to that, start a run of its own with another --run folder, or take it on with "
-                f"--accept-change {field}."
+                f"{path}: this run was started with {field} = {old!r}, now it is {new!r}; go back to that, start a run "
+                f"of its own with another --run folder, or take it on with --accept-change {field}."
             )
-        notes.append({"accepted": time, "field": field, "before": old.get(field), "now": new.get(field)})
+        notes.append({"accepted": time, "field": field, "before": old, "now": new})
     return notes
+
+
+def _differences(before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Field, its value before and now, of all that is not the same, sorted; None for what is not there."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    for field in sorted(old.keys() | new.keys()):
+        if old.get(field) != new.get(field):
+            yield field, old.get(field), new.get(field)
 
 
 def _refuse_unused(accept: Sequence[str], history: list[dict[str, Any]]) -> None:
