@@ -10,6 +10,7 @@ from data_prep.clean_part import RECEIPT, Task, clean_part
 from data_prep.cleaned import DIGESTS, DOCUMENTS, SIGNATURES
 from data_prep.cleaning.language import Language
 from data_prep.corpus import Corpus, Source
+from data_prep.differences import differences
 from data_prep.ingest.changes import compare
 from data_prep.ingest.part import Part
 from data_prep.workers import Pool
@@ -50,6 +51,22 @@ def clean_corpus(
             for task, _ in pool.run(clean_part, tasks):
                 progress.advance(bar, task.part.size)
     return sum(not _is_clean(run, corpus, sources[part.source], part) for part in missing if part not in mine)
+
+
+def changed_parts(corpus: Corpus, parts: Sequence[Part], run: RunFolder) -> list[str]:
+    """What is not as it was when parts were cleaned that are there, by name."""
+    sources = {source.name: source for source in corpus.sources}
+    changed: list[str] = []
+    for part in parts if corpus.cleans else ():
+        try:
+            receipt = read_json(cleaned_folder(run, part) / RECEIPT)
+        except UserError:
+            continue
+        if file := compare([receipt["input"]], [part]).changed:
+            changed.append(file)
+        settings = json_form(cleaning_settings(corpus, sources[part.source]))
+        changed += (f"the cleaning of {part.source}: {each}" for each in differences(receipt["settings"], settings))
+    return list(dict.fromkeys(changed))
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from data_prep.corpus import load_corpus
 from data_prep.cursor_file import Position, beginning, position_of
 from data_prep.encode import Encoder
 from data_prep.packed_slices import pack_slice
-from data_prep.phase_folder import Job, ensure_plot, finished_phase, write_phase
+from data_prep.phase_folder import Finished, Job, ensure_plot, phase_state, write_phase
 from data_prep.phase_table import CutPhase, PhaseTable
 from data_prep.preparation import DEFAULTS, Options
 from data_prep.shard_receipts import Receipt, dropped_lines
@@ -81,11 +81,12 @@ def _reach(
     job: Job, phase: PlannedPhase, start: dict[str, Position], wanted: bool, progress: Progress
 ) -> tuple[PhaseTable | None, dict[str, Position]]:
     """The table of a phase, and where its sources stand after it. A phase that is not wanted is not written."""
-    if finished := finished_phase(job, phase, start, slices=wanted):
-        return finished.table if wanted else None, finished.after
+    state = phase_state(job, phase, start, slices=wanted)
+    if isinstance(state, Finished):
+        return state.table if wanted else None, state.after
     task = progress.add_task(f"choosing the documents of phase {phase.number}", total=None)
     cut = _cut(job, phase, {name: start[name].load() for name in phase.sources})
-    table = write_phase(job, phase, start, cut) if wanted else None
+    table = write_phase(job, phase, start, cut).model_copy(update={"rebuilt": state.why}) if wanted else None
     progress.remove_task(task)
     return table, {name: position_of(cursor) for name, cursor in cut.after.items()}
 

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.cursor_file import Position, cursor_file, stored_position, write_cursor
+from data_prep.differences import listed
 from data_prep.indexed import Index, data_file, index_file, read_document, read_index, read_tokens
 from data_prep.packing import PADDING, write_packed
+from data_prep.phase_changes import phase_changes
 from data_prep.phase_table import CutPhase, PhaseTable, phase_table
 from data_prep.shard_receipts import sizes_of
 from data_prep.slice_index import write_slice_index
@@ -31,7 +33,7 @@ from recipes.artifacts import (
     atomic_folder,
     digest,
     file_digest,
-    matching_receipt,
+    json_form,
     read_json,
     tool_version,
     write_json,
@@ -80,32 +82,49 @@ class Finished(NamedTuple):
     after: dict[str, Position]  # of its sources
 
 
-def finished_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], slices: bool) -> Finished | None:
-    """The phase that was built from the same inputs if it is still whole, else None.
+class Unfinished(NamedTuple):
+    """A phase that is to be built."""
+
+    why: str  # what is not as it was when it was built; empty if it never was
+
+
+def phase_state(job: Job, phase: PlannedPhase, start: Mapping[str, Position], slices: bool) -> Finished | Unfinished:
+    """The phase that was built from the same inputs if it is still whole, else what is not as it was.
 
     Args:
         start: where its sources stood before it.
         slices: False to look only at what the phases after it need.
     """
     folder = job.run.phase(phase.number)
-    manifest = matching_receipt(folder / MANIFEST, job.inputs(phase, start))
-    if manifest is None:
-        return None
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except UserError:
+        return Unfinished("")
+    inputs = json_form(job.inputs(phase, start))
+    if manifest["inputs"] != inputs:
+        return Unfinished(f"{listed(phase_changes(manifest['inputs'], inputs))} changed")
     files = {cursor_file(name): entry["sha256"] for name, entry in manifest["after"].items()}
     if slices:  # a .bin, link or packs, only has to be there: `cpt data verify` reads it
         files |= {name: sha for name, sha in manifest["files"].items() if not name.endswith(".bin")}
-        if not all((folder / name).with_suffix(".bin").is_file() for name in files if name.endswith(".idx")):
-            return None
-    if not all((folder / name).is_file() for name in files):
-        return None
-    with ThreadPoolExecutor(available_cores()) as pool:
-        if list(pool.map(file_digest, [folder / name for name in files])) != list(files.values()):
-            return None
+    if harmed := _harmed(folder, files):
+        return Unfinished(f"{listed(harmed)} is missing or damaged")
     after = {
         name: stored_position(folder, name, entry, len(job.streams[name].lengths))
         for name, entry in manifest["after"].items()
     }
     return Finished(PhaseTable(**manifest["table"], skipped=True), after)
+
+
+def _harmed(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Those of `files` (name -> sha256) that are not as they were written, and missing .bin files beside an .idx."""
+    names = [name for name in files if name.endswith(".idx")]
+    data = [data_file(Path(name).with_suffix("")).name for name in names]
+    missing = [name for name in [*files, *data] if not (folder / name).is_file()]
+    if missing:
+        return missing
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = pool.map(file_digest, [folder / name for name in files])
+    return [name for name, sha in zip(files, found, strict=True) if sha != files[name]]
 
 
 def write_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], cut: CutPhase) -> PhaseTable:
@@ -125,7 +144,7 @@ def write_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], cu
         write_json(folder / BLEND, blend)
         manifest = {
             "inputs": job.inputs(phase, start),
-            "table": table.model_dump(mode="json", exclude={"skipped"}),
+            "table": table.model_dump(mode="json", exclude={"skipped", "rebuilt"}),
             "files": {**slices, BLEND: file_digest(folder / BLEND)},
             "after": {name: write_cursor(folder, name, cursor) for name, cursor in cut.after.items()},
         }

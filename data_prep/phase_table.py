@@ -53,6 +53,7 @@ class PhaseTable(Strict):
     tokens: int  # samples × sequence_length
     sources: list[SourceRow]
     skipped: bool = False  # it was there already
+    rebuilt: str = ""  # why it was built again; empty if it was there already, or never before
 
 
 def phase_table(phase: PlannedPhase, cut: CutPhase, streams: Mapping[str, Stream]) -> PhaseTable:

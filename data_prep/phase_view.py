@@ -12,12 +12,16 @@ COLUMNS = ("documents", "tokens", "share asked", "share reached", "epochs", "so 
 def show_phase(terminal: Console, folder: RunFolder, phase: PhaseTable) -> None:
     """Print what was asked of every source and what it gives; `most`: times that any one document was read so far."""
     done = "was there already" if phase.skipped else "built"
+    if phase.rebuilt:
+        done += " again"
     terminal.print(
         f"[bold]phase {phase.number} {phase.name}[/] {done}: {phase.iterations:,} iterations, "
         f"{phase.samples:,} sequences of {phase.sequence_length:,} = {phase.tokens:,} tokens, "
         f"in {folder.phase(phase.number)}",
         highlight=False,
     )
+    if phase.rebuilt:
+        terminal.print(f"because {phase.rebuilt}", highlight=False, markup=False, soft_wrap=True)
     table = Table()
     for column in ("source", "domain"):
         table.add_column(column)

@@ -1,5 +1,6 @@
 """The receipts of shards: what they hold, what they were made from, and whether they are still whole."""
 
+from pathlib import Path
 from typing import Any
 
 from recipes.artifacts import file_digest, read_json
@@ -30,15 +31,26 @@ def sizes_of(receipts: list[Receipt]) -> list[SourceSize]:
 
 
 def is_whole(run: RunFolder, receipt: Receipt) -> bool:
-    """Whether the files of a receipt are there: the .bin is judged by its size, the held-out ones by their digests."""
+    """Whether the files of a receipt are there as they were written."""
+    return not damaged_files(run, receipt)
+
+
+def damaged_files(run: RunFolder, receipt: Receipt) -> list[Path]:
+    """Files of a receipt that are not as they were: the .bin is judged by its size, held-out ones by their digests."""
     folder = run.shards / receipt["source"]
+    damaged = [folder / name for name in receipt["files"] if not (folder / name).is_file()]
+    data = folder / f"{PREFIX}.bin"
+    if data.is_file() and data.stat().st_size != receipt["bytes"]:
+        damaged.append(data)
     heldout = {run.heldout / name: sha for name, sha in receipt["heldout"]["files"].items()}
+    return damaged + [path for path, sha in heldout.items() if _digest(path) != sha]
+
+
+def _digest(path: Path) -> str | None:
     try:
-        sizes = {name: (folder / name).stat().st_size for name in receipt["files"]}
-        whole = sizes.get(f"{PREFIX}.bin", 0) == receipt["bytes"]
-        return whole and all(file_digest(path) == sha for path, sha in heldout.items())
+        return file_digest(path)
     except OSError:
-        return False
+        return None
 
 
 def dropped_lines(receipts: list[Receipt]) -> list[str]:

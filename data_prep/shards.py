@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 
 from data_prep.build_source import build_source, matching_shard, source_inputs
-from data_prep.clean_corpus import Share, clean_corpus, cleaned_folder
+from data_prep.clean_corpus import Share, changed_parts, clean_corpus, cleaned_folder
 from data_prep.corpus import load_corpus
+from data_prep.differences import listed
 from data_prep.encode import Encoder
 from data_prep.heldout_folder import finish_heldout
 from data_prep.ingest.changes import compare
@@ -21,7 +22,8 @@ from data_prep.preparation import DEFAULTS, Options, Preparation
 from data_prep.report import write_report
 from data_prep.search import Part as CleanedPart
 from data_prep.selection import select
-from data_prep.shard_receipts import RECEIPT, Receipt, is_whole, losses
+from data_prep.settings_changes import settings_changes
+from data_prep.shard_receipts import RECEIPT, Receipt, damaged_files, is_whole, losses
 from data_prep.strict import refuse_losses
 from data_prep.tokenize_part import STREAMS, set_up
 from data_prep.tokenize_source import Workshop
@@ -118,23 +120,36 @@ def _digests(receipts: list[Receipt]) -> dict[str, str]:
 
 
 def _judge_change(job: Preparation) -> None:
-    """Name what makes shards that are there be built again; refuse it in a run that was trained on them.
+    """Name what makes shards or cleaned parts be built again; refuse it in a run that was trained on them.
 
     What was only damaged is made again in a trained run too, to the same bytes.
     """
-    stored = _stored(job)
-    if not stored:
-        return
-    changed = compare(stored["parts"], job.all_parts).changed
-    if not changed and stored["settings"] != json_form(job.settings()):
-        changed = "the corpus file, its tokenizer or the program"
+    if stored := _stored(job):
+        file = compare(stored["parts"], job.all_parts).changed
+        changed = [*([file] if file else []), *settings_changes(stored["settings"], json_form(job.settings()))]
+    else:
+        changed = changed_parts(job.corpus, job.all_parts, job.run)
     if changed and job.run.lock.is_file():
         raise UserError(
-            f"{job.run.root}: this run was trained on other shards ({changed} changed); choose another --run folder "
-            f"for this corpus and tokenizer."
+            f"{job.run.root}: this run was trained on other shards ({listed(changed)} changed); choose another --run "
+            f"folder for this corpus and tokenizer."
         )
-    why = changed or "a file of the shards"
-    job.progress.console.print(f"{why} changed: what depends on it is built again", highlight=False, soft_wrap=True)
+    why = f"{listed(changed)} changed" if changed else f"{_damaged(job)} is missing or damaged" if stored else ""
+    if why:
+        job.progress.console.print(f"{why}: what depends on it is built again", highlight=False, soft_wrap=True)
+
+
+def _damaged(job: Preparation) -> str:
+    """The first file of finished shards that is not as it was; a receipt, if none is."""
+    for name in job.parts:
+        path = job.run.shards / name / RECEIPT
+        try:
+            damaged = damaged_files(job.run, read_json(path))
+        except UserError:
+            return str(path)
+        if damaged:
+            return str(damaged[0])
+    return str(job.run.heldout / RECEIPT)
 
 
 def _tokenize(job: Preparation) -> Prepared:

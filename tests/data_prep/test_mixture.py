@@ -142,6 +142,22 @@ def test_a_change_makes_only_the_phases_again_that_it_concerns(run: RunFolder) -
     assert rewritten(run, "phases.1.token_budget=98400", "phases.3.token_budget=100000") == []  # the same iterations
 
 
+def test_it_is_said_why_a_phase_is_built_again(run: RunFolder) -> None:
+    def why(*overrides: str) -> list[str]:
+        return [table.rebuilt for table in build(load_recipe("qwen3_tiny", list(overrides)), SAMPLE, run)]
+
+    assert why() == why() == [""] * 4
+    first = (run.phase(4) / "manifest.json").read_bytes()
+    assert why("seed=7") == ["seed (1234 -> 7) changed"] * 4
+    (run.phase(2) / "laws.bin").unlink()
+    assert why("seed=7") == ["", "laws.bin is missing or damaged", "", ""]
+    budget, *_, last = why("seed=7", "phases.1.token_budget=60000")
+    assert budget == "token_budget, in sequences (384 -> 232) changed"
+    assert last == "what earlier phases read of general_tr, laws, decisions and 7 more changed"
+    why()
+    assert (run.phase(4) / "manifest.json").read_bytes() == first  # it does not tell what was there before
+
+
 def test_a_change_leaves_the_phases_after_it_that_read_other_sources(run: RunFolder) -> None:
     apart = ["phases.1.mixture={laws: 1.0}", "phases.2.mixture={general: 1.0}", "phases.3.mixture={general: 1.0}"]
     build(load_recipe("qwen3_tiny", apart), SAMPLE, run)

@@ -363,11 +363,24 @@ def test_lost_work_is_done_again(make_corpus: MakeCorpus, build: Callable, run: 
 
 
 def test_what_changed_is_named(make_corpus: MakeCorpus, encoder: Encoder, run: RunFolder) -> None:
-    corpus = plain_corpus(make_corpus, LAWS, heldout_fraction=0)
     screen = io.StringIO()
     progress = Progress(console=Console(file=screen), disable=True)
-    build_shards(corpus, encoder, run, progress)
-    assert screen.getvalue() == ""
+
+    def said(corpus: Path) -> str:
+        screen.truncate(0)
+        screen.seek(0)
+        build_shards(corpus, encoder, run, progress)
+        return screen.getvalue().removesuffix(": what depends on it is built again\n")
+
+    corpus = plain_corpus(make_corpus, LAWS, heldout_fraction=0)
+    assert said(corpus) == ""
     (corpus.parent / "laws.jsonl").open("a").write('{"text": "Ek madde"}\n')
-    build_shards(corpus, encoder, run, progress)
-    assert screen.getvalue() == "laws.jsonl changed: what depends on it is built again\n"
+    assert said(corpus) == "laws.jsonl changed"
+    (run.shards / "laws" / "documents.idx").unlink()
+    assert said(corpus) == f"{run.shards / 'laws' / 'documents.idx'} is missing or damaged"
+    corpus.write_text(corpus.read_text().replace("licence: none", "licence: CC0"))
+    assert said(corpus) == "the corpus file's sources.laws.licence (none -> CC0) changed"
+    (run.shards / "corpus.json").unlink()  # as if it had been killed before the end
+    corpus.write_text(corpus.read_text() + "cleaning: [unicode, {length: {minimum_characters: 9}}]\n")
+    assert said(corpus) == "the cleaning of laws: steps.1.length.minimum_characters (1 -> 9) changed"
+    assert said(corpus) == ""
