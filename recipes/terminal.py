@@ -1,9 +1,11 @@
 """What every command shares at the terminal: one sentence and status 2 for bad input, quiet libraries."""
 
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -13,11 +15,18 @@ from recipes.errors import UserError
 
 
 def run_command(command: Callable[[], Any]) -> None:
-    """Run a command line program. A UserError becomes its sentence on standard error and exit status 2."""
+    """Run a command line program. A UserError becomes its sentence on standard error and exit status 2, Ctrl-C one line
+    and 130."""
     # torch says this at every import where NeMo's own dependency pynvml is installed; users can do nothing about it.
     warnings.filterwarnings("ignore", message="The pynvml package is deprecated")
+    interrupts = _note_interrupts()
     try:
-        command()
+        try:
+            command()
+        finally:
+            if interrupts:  # whatever it became on its way up
+                print("stopped; nothing is half-written, run the same command again to go on.", file=sys.stderr)
+                sys.exit(130)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -29,9 +38,19 @@ def run_command(command: Callable[[], Any]) -> None:
             raise
         print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+
+
+def _note_interrupts() -> list[int]:
+    """A list that is no longer empty once Ctrl-C was pressed: typer makes an exit status of a KeyboardInterrupt."""
+    seen: list[int] = []
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, in the background
+        signal.signal(signal.SIGINT, interrupted)
+    return seen
 
 
 def console() -> Console:

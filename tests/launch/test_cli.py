@@ -1,8 +1,11 @@
 """The `cpt` command from outside: what it prints, and how it ends."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,27 @@ def test_a_base_without_config_or_weights(tmp_path: Path) -> None:
         ended = cpt("convert", "import", tmp_path, out)
         assert ended.returncode == 2 and expected in ended.stderr and ended.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_an_interrupt_is_one_line_and_status_130(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    os.mkfifo(recipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch.cli", "plan", str(recipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with recipe.open("w"):  # waits until the command reads it
+        time.sleep(0.1)  # and is inside of the read
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (
+        130,
+        "",
+        "stopped; nothing is half-written, run the same command again to go on.\n",
+    )
 
 
 def test_help_and_plan_import_nothing_heavy() -> None:
