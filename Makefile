@@ -44,7 +44,7 @@ slurm-packages:
 # A new lock: the newest versions that pyproject.toml admits, from an empty environment.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet '.[test,lint,semantic]'
+	build/lock/bin/python -m pip install --quiet '.[test,lint,semantic,wandb]'
 	build/lock/bin/python -m pip freeze --exclude cpt-launcher | sed 's/+cpu$$//' > requirements.lock
 
 clean:

@@ -26,7 +26,7 @@ LAYOUT = {
     "loss_chunk_tokens",
 }
 # Fields of the recipe that look at training, and change nothing in it.
-OBSERVING = ("checkpoint", "evaluation", "expected_tokens", "samples", "validation")
+OBSERVING = ("checkpoint", "evaluation", "expected_tokens", "samples", "validation", "wandb")
 NOT_IN_THE_WEIGHTS: dict[str, Any] = {
     "model": {"base"},
     "phases": {"__all__": LAYOUT},

@@ -1,5 +1,6 @@
 """What must be there before NeMo is imported: checked in a second, said in a sentence."""
 
+import importlib.util
 from collections.abc import Sequence
 
 from recipes.blend import Blend, load_blend
@@ -30,6 +31,11 @@ def unfinished_phases(recipe: Recipe, run: RunFolder, phases: Sequence[int], wor
 
 def check_parts(recipe: Recipe, phases: Sequence[int]) -> None:
     """Refuse phases that need what is not installed here; to be asked where the ranks run, inside their container."""
+    if recipe.wandb and importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            "the recipe's `wandb` needs W&B, which is not installed here; run pip install 'cpt-launcher[wandb]', or "
+            "leave it out."
+        )
     for phase in map(recipe.phase, phases):
         if phase.context_parallel > 1 and not has_transformer_engine():
             raise UserError(

@@ -23,6 +23,7 @@ class RunFolder:
     training/phase_<n>/                   checkpoints of phase n
     training/metrics.jsonl                one line per logged step, all phases
     training/attempts/                    one file per start; the newest alone may write
+    training/wandb.json                   the id of the run at W&B; what is written for it is in training/wandb/
     training/warm_start.json              the base's loss on fixed tokens, which training must begin at
     hf/phase_<n>/                         Hugging Face exports
     report/                               evaluation results and the report
@@ -75,6 +76,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.training / "metrics.jsonl"
+
+    @property
+    def wandb(self) -> Path:
+        return self.training / "wandb.json"
 
     def exported(self, phase: int) -> Path:
         return self.root / "hf" / f"phase_{phase}"

@@ -155,6 +155,15 @@ class Evaluation(Strict):
     sequence_length: int = Field(gt=0)
 
 
+class Wandb(Strict):
+    """Where Weights & Biases shows the run: the metrics of all phases and restarts as one W&B run."""
+
+    project: str
+    entity: str | None = None  # a user or a team; by default that of the login
+    name: str | None = None  # by default the run folder's
+    mode: Literal["online", "offline"] = "online"  # a cluster that is offline makes it so
+
+
 class Recipe(Strict):
     """A recipe file, validated."""
 
@@ -175,6 +184,7 @@ class Recipe(Strict):
     expected_tokens: dict[str, int] = {}  # source -> tokens, for planning before the shards exist
     checkpoint: Checkpoint
     evaluation: Evaluation
+    wandb: Wandb | None = None
 
     @model_validator(mode="after")
     def _phases(self) -> "Recipe":

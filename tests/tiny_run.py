@@ -18,7 +18,14 @@ ROOT = Path(__file__).parents[1]
 OF_THE_START = {"tokens_per_second", "peak_memory_gb", "seconds_left", "seconds_left_run"}  # by clock and memory
 
 
-def tiny_recipe(path: Path, iterations: int = 8, every: int = 3, phases: int = 2, **phase: object) -> Path:
+def tiny_recipe(
+    path: Path,
+    iterations: int = 8,
+    every: int = 3,
+    phases: int = 2,
+    wandb: dict[str, str] | None = None,
+    **phase: object,
+) -> Path:
     """Write a recipe of `phases` equal phases; `phase` overrides fields of each."""
     common = {
         "token_budget": iterations * SEQUENCE * GLOBAL_BATCH,
@@ -47,6 +54,7 @@ def tiny_recipe(path: Path, iterations: int = 8, every: int = 3, phases: int = 2
         "phases": [common | {"name": f"part_{number}"} | phase for number in range(1, phases + 1)],
         "checkpoint": {"every_iterations": every},
         "evaluation": {"tokens_per_source": 64, "sequence_length": 32},
+        "wandb": wandb,
     }
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return path

@@ -29,3 +29,20 @@ def _whole_lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
     return [text for text in path.read_text(encoding="utf-8").splitlines(keepends=True) if text.endswith("\n")]
+
+
+class Tail:
+    """Reads a metrics file from its beginning, and then what has come since."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0  # bytes
+
+    def new_lines(self) -> list[dict[str, Any]]:
+        """Whole lines that were not given before."""
+        with self.path.open("rb") as stream:
+            stream.seek(self._offset)
+            content = stream.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(text) for text in whole.splitlines()]

@@ -33,7 +33,7 @@ class Progress(pl.Callback):
         self.metrics = metrics
         self.say = say
         self.every = every
-        self._said = 0.0
+        self._said = self._memory = 0.0
         self._first = self._reported = 0
         self._pace = Pace(0.0)
         self._learning_rate = float("nan")
@@ -51,7 +51,8 @@ class Progress(pl.Callback):
         if step == self._reported:
             return
         if step % self.every == 0 or step in (1, self.numbers.iterations):
-            self._report(trainer, step, _highest(_peak_memory()))
+            self._memory = _highest(_peak_memory())  # every rank takes part, at the same steps
+            self._report(trainer, step)
             self._reported = step
         if step == self._first + 1:  # it sets things up: the next line and the time left go by the steps after it
             self._pace, self._reported = Pace(time.perf_counter()), step
@@ -65,7 +66,7 @@ class Progress(pl.Callback):
     def on_train_batch_start(self, *args: Any) -> None:
         self._pace.go_on(time.perf_counter())
 
-    def _report(self, trainer: pl.Trainer, step: int, memory: float) -> None:
+    def _report(self, trainer: pl.Trainer, step: int) -> None:
         """Write the line of the interval that ends with `step`. The clock is every rank's, the line is rank 0's."""
         numbers = self.numbers
         steps = step - self._reported
@@ -73,7 +74,7 @@ class Progress(pl.Callback):
         if not trainer.is_global_zero:
             return
         line = self._line(trainer.callback_metrics, step, steps * numbers.tokens_per_iteration / seconds)
-        line |= {"peak_memory_gb": round(memory / 1e9, 2)} | (self._left(step) if step > self._first + 1 else {})
+        line |= self._left(step) if step > self._first + 1 else {}
         append_line(self.metrics, line)
         self._say(line)
         for logger in trainer.loggers:
@@ -90,6 +91,7 @@ class Progress(pl.Callback):
             "lr": self._learning_rate,
             "grad_norm": float(measured["grad_norm"]) if "grad_norm" in measured else None,
             "tokens_per_second": round(rate, 1),
+            "peak_memory_gb": round(self._memory / 1e9, 2),
         }
         if numbers.peak_flops:
             line["mfu"] = round(rate * numbers.flops_per_token / numbers.peak_flops, 4)

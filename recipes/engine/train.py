@@ -15,6 +15,7 @@ from recipes.engine.platform import has_cuda
 from recipes.engine.progress import Progress
 from recipes.engine.start import Ranks, agree_on_start
 from recipes.engine.strategy import phase_store
+from recipes.engine.wandb_run import WandbRun
 from recipes.engine.warm_start import WarmStart, expected_loss
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
@@ -47,6 +48,8 @@ def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, s
     every = trainer.log_every_n_steps
     progress = Progress(PhaseNumbers.of(recipe, cluster, number, ranks.size), run.metrics, say, every)
     trainer.callbacks[:0] = [Fence(attempt, every), progress]
+    if recipe.wandb:
+        trainer.callbacks.append(WandbRun(recipe, recipe.wandb, run, cluster.offline, every, say))
     if start.path == run.base_checkpoint:
         loss = float(ranks.from_first("base_loss", lambda: repr(expected_loss(recipe, run))))
         trainer.callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))

@@ -49,6 +49,14 @@ def test_context_parallelism_needs_what_is_not_installed(run: RunFolder, tmp_pat
         check_parts(recipe, [1])
 
 
+def test_wandb_is_asked_for_by_name_where_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    recipe = load_recipe(str(tiny_recipe(tmp_path / "tiny.yaml", wandb={"project": "tiny"})))
+    with pytest.raises(UserError, match="`wandb` needs W&B, which is not installed here; run pip install"):
+        check_parts(recipe, [1])
+    check_parts(load_recipe(str(tiny_recipe(tmp_path / "tiny.yaml"))), [1])
+
+
 def test_a_cluster_of_many_machines_is_not_trained_here(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mn5 has 100 nodes"):
         train(str(tiny_recipe(tmp_path / "tiny.yaml")), [], "mn5", run, [1])

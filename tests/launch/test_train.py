@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_run import metrics, start_training, tiny_cluster, tiny_data, tiny_recipe, train
@@ -20,8 +22,9 @@ def one_rank(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = tmp_path_factory.mktemp("one_rank")
     run = RunFolder(folder / "run")
     tiny_data(run)
-    output = train(tiny_recipe(folder / "tiny.yaml"), tiny_cluster(folder / "one.yaml", 1), run, "1,2")
-    assert all(line.startswith("phase ") for line in output.splitlines())
+    recipe = tiny_recipe(folder / "tiny.yaml", wandb={"project": "tiny", "mode": "offline"})
+    output = train(recipe, tiny_cluster(folder / "one.yaml", 1), run, "1,2")
+    assert all(line.startswith(("phase ", "W&B run ")) for line in output.splitlines())
     return run
 
 
@@ -42,6 +45,38 @@ def test_every_line_has_memory_and_all_after_a_first_step_the_time_that_is_left(
         if line["iteration"] > 1:
             phase, run = line["seconds_left"], line["seconds_left_run"]
             assert (phase > 0) == (line["iteration"] < 8) and (run > phase) == (line["phase"] == 1)
+
+
+def test_both_phases_are_one_run_of_wandb_that_never_goes_backwards(one_rank: RunFolder) -> None:
+    """Each phase is a start of its own, and writes all that the run has seen so far."""
+    first, second = (wandb_records(path) for path in sorted(one_rank.training.glob("wandb/offline-run-*/*.wandb")))
+    identity = json.loads(one_rank.wandb.read_text())["id"]
+    assert {record.run.run_id for record in first + second if record.HasField("run")} == {identity}
+    expected = [line["loss"] for phase in (1, 2) for line in metrics(one_rank, phase)]
+    for records, steps in ((first, 8), (second, 16)):
+        history = [record.history for record in records if record.HasField("history")]
+        assert [line.step.num for line in history] == list(range(1, steps + 1))
+        losses = [
+            float(item.value_json) for line in history for item in line.item if "loss" in (item.key, *item.nested_key)
+        ]
+        assert losses == expected[:steps]
+
+
+def wandb_records(path: Path) -> list[Any]:
+    """The records of an offline run: LevelDB's log format behind 7 bytes of their own."""
+    record_type = pytest.importorskip("wandb.proto.wandb_internal_pb2").Record
+    content, position, records, begun = path.read_bytes(), 7, [], b""
+    while position + 7 <= len(content):
+        if (left := 32_768 - position % 32_768) < 7:  # the rest of a block that no header fits into
+            position += left
+            continue
+        size, kind = struct.unpack_from("<HB", content, position + 4)  # after the checksum
+        begun += content[position + 7 : position + 7 + size]
+        position += 7 + size
+        if kind in (1, 4):  # whole, or its last part
+            records.append(record_type.FromString(begun))
+            begun = b""
+    return records
 
 
 def test_only_the_newest_checkpoints_are_kept(one_rank: RunFolder) -> None:

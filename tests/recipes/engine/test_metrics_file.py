@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from recipes.engine.metrics_file import append_line, forget_from
+from recipes.engine.metrics_file import Tail, append_line, forget_from
 
 
 def _lines(path: Path) -> list[tuple[int, int]]:
@@ -33,3 +33,16 @@ def test_starts_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "training" / "metrics.jsonl"
     forget_from(path, phase=1, iteration=0)
     assert path.read_text() == ""
+
+
+def test_a_tail_gives_every_whole_line_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    _write(path, (1, 1), (1, 2))
+    tail = Tail(path)
+    assert [line["iteration"] for line in tail.new_lines()] == [1, 2]
+    with path.open("a") as stream:
+        stream.write('{"phase": 1, "itera')
+    assert tail.new_lines() == []
+    with path.open("a") as stream:
+        stream.write('tion": 3}\n')
+    assert tail.new_lines() == [{"phase": 1, "iteration": 3}]
