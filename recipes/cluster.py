@@ -126,3 +126,29 @@ def batch_identity(phase: Phase, world_size: int) -> BatchIdentity:
         accumulation=phase.global_batch_size // per_forward,
         global_batch_size=phase.global_batch_size,
     )
+
+
+def batch_on(phase: Phase, cluster: Cluster) -> BatchIdentity:
+    """`batch_identity` over the ranks of a cluster.
+
+    Raises:
+        ValueError: no integer solution exists, or the cluster cannot split contexts.
+    """
+    check_context(phase, bool(cluster.gpus_per_node))
+    return batch_identity(phase, cluster.world_size)
+
+
+def check_context(phase: Phase, transformer_engine: bool) -> None:
+    """Context parallelism is Transformer Engine's: our own attention sees whole sequences.
+
+    Args:
+        transformer_engine: whether it is there; a cluster without GPUs has none.
+
+    Raises:
+        ValueError: the phase asks for it where it is not there.
+    """
+    if phase.context_parallel > 1 and not transformer_engine:
+        raise ValueError(
+            f"phase {phase.name}: context_parallel ({phase.context_parallel}) needs Transformer Engine, and GPUs for "
+            f"it; set it to 1, tensor_parallel splits the memory of long sequences too"
+        )

@@ -1,20 +1,22 @@
-"""Bytes of GPU memory that one rank of a Qwen3 training needs, by part: arithmetic alone, no torch.
+"""Bytes of memory that one rank of a Qwen3 training needs, by part: arithmetic alone, no torch.
 
 Megatron-Core with its distributed optimizer, flash attention, and sequence parallelism wherever tensor parallelism is.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+from recipes.activations import FLOAT, Modules, head_widths, layer_activations, logit_bytes, padded_vocabulary
 from recipes.schema import Recompute
 from recipes.shape import Qwen3Shape
 
-VOCABULARY_MULTIPLE = 128  # as recipes.engine.vocabulary pads it
-RESERVE = 4_000_000_000  # CUDA context, NCCL's buffers, cuBLAS workspaces, fragmentation: a guess, on the safe side
+Precision = Literal["bf16-mixed", "32"]
 
-WEIGHT = 2  # bytes, bf16
-MASTER = 12  # bytes per parameter of an optimizer shard: fp32 weight and two moments
-LOGIT = 10  # bytes: bf16 out, fp32 softmax, fp32 gradient
+RESERVE = 3_000_000_000  # CUDA context, cuBLAS workspaces, fragmentation: a guess, on the safe side
+COMMUNICATOR = 32 * 2 * 4 * 2**20  # NCCL's most channels, to send and to receive, by its own default of NCCL_BUFFSIZE
+
+IDS = 4 * 8  # bytes per token of a batch: tokens, labels, positions, loss mask
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Memory:
     optimizer: int
     activations: int
     logits: int
+    buffers: int
+    communication: int
     reserve: int = RESERVE
 
     @property
@@ -48,27 +52,34 @@ def rank_memory(
     recompute: Recompute = "none",
     loss_chunk_tokens: int | None = None,
     gradient_bytes: int = 4,
+    precision: Precision = "bf16-mixed",
+    modules: Modules = "transformer_engine",
 ) -> Memory:
-    """What a rank of pipeline stage `stage` (from 0) holds, in bf16-mixed precision.
+    """What a rank of pipeline stage `stage` (from 0) holds.
 
     Args:
         data: data-parallel size; optimizer shards are split over data × context ranks.
         recompute: `selective` computes the feed-forward block of each layer again, `full` whole layers.
         loss_chunk_tokens: logits exist for so many tokens at a time; None for all.
         gradient_bytes: 4 if gradients are added up and reduced in fp32, 2 for bf16.
+        precision: as in a recipe: weights in bf16 with fp32 masters, or everything in fp32.
     """
+    width = 2 if precision == "bf16-mixed" else FLOAT
     parameters = rank_parameters(shape, tensor, pipeline, stage)
+    last = stage == pipeline - 1
+    layer = layer_activations(shape, sequence_length, micro_batch, tensor, context, width, modules)
     tokens = micro_batch * sequence_length // context
-    logits = 0
-    if stage == pipeline - 1:
-        logits = LOGIT * min(tokens, loss_chunk_tokens or tokens) * padded_vocabulary(shape) // tensor
+    chunk = min(tokens, loss_chunk_tokens or tokens)
     in_flight = min(accumulation, pipeline - stage)  # micro batches between their forward and backward pass (1F1B)
+    layers = shape.num_hidden_layers // pipeline * in_flight
     return Memory(
-        weights=WEIGHT * parameters,
+        weights=width * parameters,
         gradients=gradient_bytes * parameters,
-        optimizer=math.ceil(MASTER * parameters / (data * context)),
-        activations=_activations(shape, tokens, in_flight, tensor, pipeline, recompute),
-        logits=logits,
+        optimizer=math.ceil(optimizer_bytes(precision) * parameters / (data * context)),
+        activations=layer.kept(recompute) * layers + layer.again(recompute) + last * layer.norm,
+        logits=last * logit_bytes(shape, chunk, width, modules) // tensor,
+        buffers=_buffers(shape, tokens, sequence_length, tensor, width, modules == "plain" and chunk < tokens),
+        communication=COMMUNICATOR * communicators(data, tensor, pipeline, context),
     )
 
 
@@ -77,7 +88,7 @@ def rank_parameters(shape: Qwen3Shape, tensor: int = 1, pipeline: int = 1, stage
 
     The last stage of a pipeline holds a copy of tied embeddings.
     """
-    query, key_value = _widths(shape)
+    query, key_value = head_widths(shape)
     matrices = shape.hidden_size * (2 * query + 2 * key_value + 3 * shape.intermediate_size) // tensor
     layers = shape.num_hidden_layers // pipeline * (matrices + 2 * shape.hidden_size + 2 * shape.head_dim)
     last = stage == pipeline - 1
@@ -86,30 +97,25 @@ def rank_parameters(shape: Qwen3Shape, tensor: int = 1, pipeline: int = 1, stage
     return layers + copies * embedding + last * shape.hidden_size
 
 
-def padded_vocabulary(shape: Qwen3Shape) -> int:
-    """Rows of the embedding matrix in training."""
-    return -(-shape.vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+def optimizer_bytes(precision: Precision) -> int:
+    """Per parameter of a shard: two fp32 moments, and an fp32 weight unless the weights are that themselves."""
+    return FLOAT * (3 if precision == "bf16-mixed" else 2)
 
 
-def _activations(
-    shape: Qwen3Shape, tokens: int, in_flight: int, tensor: int, pipeline: int, recompute: Recompute
+def communicators(data: int, tensor: int, pipeline: int, context: int) -> int:
+    """NCCL's, of one rank: one for each kind of parallelism, and for the whole world's norms and barriers."""
+    kinds = sum(size > 1 for size in (data, tensor, pipeline, context))
+    return kinds + (kinds > 0)
+
+
+def _buffers(
+    shape: Qwen3Shape, tokens: int, sequence_length: int, tensor: int, width: int, sums_of_chunks: bool
 ) -> int:
-    """bf16 tensors that a layer keeps for its backward pass, after Korthikanti et al. 2022 (arXiv 2205.05198), with
-    flash attention (no square) and SwiGLU: inputs and outputs of both norms; q, k, v before and after their own norms
-    and rotation; attention's output; the two halves of the gate and their product.
+    """The batch itself; the angles of rotation, in fp32; the sequence that tensor-parallel ranks gather for a matrix
+    product (Megatron-Core's global memory buffer); the gradient of the largest matrix before it is added up; and if
+    that comes in chunks and no kernel adds them up where they belong, the sum before and the sum after one.
     """
-    query, key_value = _widths(shape)
-    attention = 3 * query + 3 * key_value + 2 * shape.num_attention_heads  # the last: fp32 log-sum-exp
-    feed_forward = 3 * shape.intermediate_size
-    whole = 4 * shape.hidden_size + attention + feed_forward
-    kept, again = {
-        "none": (whole, 0),
-        "selective": (whole - feed_forward, feed_forward),
-        "full": (shape.hidden_size, whole),
-    }[recompute]
-    layers = shape.num_hidden_layers // pipeline
-    return 2 * tokens * (kept * layers * in_flight + again) // tensor
-
-
-def _widths(shape: Qwen3Shape) -> tuple[int, int]:
-    return shape.num_attention_heads * shape.head_dim, shape.num_key_value_heads * shape.head_dim
+    angles = FLOAT * sequence_length * shape.head_dim
+    gathered = width * tokens * shape.hidden_size if tensor > 1 else 0
+    largest = width * max(padded_vocabulary(shape), 2 * shape.intermediate_size) * shape.hidden_size // tensor
+    return IDS * tokens + angles + gathered + largest * (3 if sums_of_chunks else 1)

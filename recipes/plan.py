@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from recipes.cluster import BatchIdentity, Cluster, batch_identity
+from recipes.cluster import BatchIdentity, Cluster, batch_on
 from recipes.errors import UserError
 from recipes.readings import SourceSize, unread
 from recipes.schema import Packing, Phase, Recipe, Schedule, Strict
@@ -138,7 +138,7 @@ def _planned(
     recipe: Recipe, number: int, phase: Phase, sources: dict[str, PlannedSource], cluster: Cluster | None
 ) -> PlannedPhase:
     try:
-        batch = batch_identity(phase, cluster.world_size) if cluster else None
+        batch = batch_on(phase, cluster) if cluster else None
     except ValueError as error:
         raise UserError(f"recipe {recipe.name}: {error}.") from error
     return PlannedPhase(

@@ -23,7 +23,6 @@ class BuiltRank(Strict):
     parameters: int
     norms: int  # of these: on every tensor-parallel rank
     tied_copy: int  # of these: the last stage's copy of tied embeddings
-    largest: int  # elements of the largest parameter
     weight_bytes: int  # with what pads buckets, so that they divide
     gradient_bytes: int
     shard_elements: int  # of weights and their padding, whose optimizer state lies on this rank

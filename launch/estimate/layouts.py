@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from launch.estimate.arithmetic import Layout, Network
 from launch.estimate.communication import Machine
 from launch.estimate.step_time import Breakdown, Rates, breakdown, count
-from recipes.cluster import Cluster, batch_identity
+from recipes.cluster import Cluster, batch_on
 from recipes.errors import UserError
 from recipes.memory import Memory, rank_memory
 from recipes.schema import Phase, Recipe, Recompute
@@ -98,7 +98,7 @@ def stated_layout(task: Task) -> Layout:
             f"in the other: --set precision=bf16-mixed."
         )
     try:
-        batch = batch_identity(phase, task.cluster.world_size)
+        batch = batch_on(phase, task.cluster)
     except ValueError as error:
         raise UserError(f"recipe {recipe.name}: {error}.") from error
     return Layout(

@@ -1,15 +1,14 @@
 """Bytes on one rank, by part: what was built is counted, what exists only while a step runs is computed."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from recipes.cluster import BatchIdentity, Cluster
-from recipes.memory import MASTER, RESERVE, WEIGHT, Memory, rank_memory
+from recipes.memory import Memory, optimizer_bytes, rank_memory
 from recipes.rehearsal import BuiltRank
 from recipes.schema import Phase, Recipe
 
 HOST_RESERVE = 1_500_000_000  # without GPUs: Python with NeMo imported, about 1.2 GB, and what glibc keeps
-IDS = 4 * 8  # bytes per token of a batch: tokens, labels, positions, loss mask
 
 CHANGES: list[dict[str, Any]] = [  # that make room and keep the optimisation as it is, what costs least time first
     {"loss_chunk_tokens": 1024},
@@ -20,13 +19,6 @@ CHANGES: list[dict[str, Any]] = [  # that make room and keep the optimisation as
 ]
 
 
-@dataclass(frozen=True)
-class RankMemory(Memory):
-    """`Memory`, and what a rank needs besides."""
-
-    buffers: int = 0
-
-
 def memory_limit(cluster: Cluster) -> int:
     """Bytes that one rank has: of its GPU, or its part of the node."""
     if cluster.accelerator:
@@ -34,7 +26,7 @@ def memory_limit(cluster: Cluster) -> int:
     return int(cluster.memory_per_node_gb * 1e9) // cluster.ranks_per_node
 
 
-def needed(recipe: Recipe, phase: Phase, cluster: Cluster, batch: BatchIdentity, built: BuiltRank) -> RankMemory:
+def needed(recipe: Recipe, phase: Phase, cluster: Cluster, batch: BatchIdentity, built: BuiltRank) -> Memory:
     """What `built` takes at the moment when most is needed."""
     computed = rank_memory(
         recipe.model.shape,
@@ -48,18 +40,16 @@ def needed(recipe: Recipe, phase: Phase, cluster: Cluster, batch: BatchIdentity,
         stage=built.stage,
         recompute=phase.recompute,
         loss_chunk_tokens=phase.loss_chunk_tokens,
+        precision=recipe.precision,
+        modules="transformer_engine" if cluster.gpus_per_node else "plain",
     )
-    mixed = recipe.precision == "bf16-mixed"
-    wider = 1 if mixed else 2  # in fp32, what is bf16 otherwise takes twice as much, and nothing takes more
-    return RankMemory(
+    counted = replace(
+        computed,
         weights=built.weight_bytes,
         gradients=built.gradient_bytes,
-        optimizer=(MASTER if mixed else MASTER - 4) * built.shard_elements,  # fp32 weights are their own masters
-        activations=wider * computed.activations,
-        logits=wider * computed.logits,
-        buffers=_buffers(recipe, phase, batch, built, wider * WEIGHT),
-        reserve=RESERVE if cluster.accelerator else HOST_RESERVE,
+        optimizer=optimizer_bytes(recipe.precision) * built.shard_elements,
     )
+    return counted if cluster.gpus_per_node else replace(counted, communication=0, reserve=HOST_RESERVE)
 
 
 def change_that_fits(
@@ -77,13 +67,3 @@ def change_that_fits(
         if needs.total <= memory_limit(cluster):
             return new
     return None
-
-
-def _buffers(recipe: Recipe, phase: Phase, batch: BatchIdentity, built: BuiltRank, width: int) -> int:
-    """The batch itself; the angles of rotation, in fp32; the sequence that tensor-parallel ranks gather for a matrix
-    product (Megatron-Core's global memory buffer); and the gradient of the largest matrix before it is added up.
-    """
-    shape = recipe.model.shape
-    tokens = batch.micro_batch_size * phase.sequence_length // batch.context_parallel
-    gathered = width * tokens * shape.hidden_size if batch.tensor_parallel > 1 else 0
-    return IDS * tokens + 4 * phase.sequence_length * shape.head_dim + gathered + width * built.largest

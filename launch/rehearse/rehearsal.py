@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from launch.rehearse.memory import RankMemory, change_that_fits, memory_limit, needed
+from launch.rehearse.memory import change_that_fits, memory_limit, needed
 from launch.rehearse.process import build
 from launch.rehearse.rules import broken_rules
-from recipes.cluster import BatchIdentity, Cluster, batch_identity
-from recipes.memory import padded_vocabulary
+from recipes.activations import padded_vocabulary
+from recipes.cluster import BatchIdentity, Cluster, batch_on
+from recipes.memory import Memory
 from recipes.rehearsal import BuiltPhase, BuiltRank, Request, Walk
 from recipes.schema import Recipe
 from recipes.shape import Qwen3Shape
@@ -23,7 +24,7 @@ class RehearsedPhase:
     batch: BatchIdentity
     distinct_ranks: int  # of one replica
     fullest: BuiltRank
-    memory: RankMemory  # of the fullest
+    memory: Memory  # of the fullest
     limit: int  # bytes
     parameters: int  # of the shards of one replica together
     walk: Walk
@@ -45,7 +46,7 @@ def rehearse(recipe: Recipe, cluster: Cluster, numbers: Sequence[int]) -> Rehear
     Raises:
         UserError: a phase asks for what cannot be.
     """
-    broken = {number: broken_rules(recipe.phase(number), recipe.model.shape, cluster.world_size) for number in numbers}
+    broken = {number: broken_rules(recipe.phase(number), recipe.model.shape, cluster) for number in numbers}
     whole = [number for number in numbers if not broken[number]]
     built = build(Request(recipe=recipe, cluster=cluster, phases=whole))
     phases = [_rehearsed(recipe, cluster, phase) for phase in built]
@@ -83,7 +84,7 @@ def as_json(answer: Rehearsal) -> dict[str, Any]:
 
 def _rehearsed(recipe: Recipe, cluster: Cluster, built: BuiltPhase) -> RehearsedPhase:
     phase = recipe.phase(built.number)
-    batch = batch_identity(phase, cluster.world_size)
+    batch = batch_on(phase, cluster)
     memories = {rank.rank: needed(recipe, phase, cluster, batch, rank) for rank in built.ranks}
     fullest = max(built.ranks, key=lambda rank: memories[rank.rank].total)
     _check_world(built.ranks, batch)

@@ -1,18 +1,25 @@
 """What a phase's parallelism must divide: one sentence for every rule that is broken, not for the first alone."""
 
-from recipes.cluster import batch_identity
-from recipes.memory import padded_vocabulary
+from collections.abc import Callable
+
+from recipes.activations import padded_vocabulary
+from recipes.cluster import Cluster, batch_identity, check_context
 from recipes.schema import Phase
 from recipes.shape import Qwen3Shape
 
 
-def broken_rules(phase: Phase, shape: Qwen3Shape, world_size: int) -> list[str]:
-    """Why `phase` cannot run on so many ranks; empty if it can."""
+def broken_rules(phase: Phase, shape: Qwen3Shape, cluster: Cluster) -> list[str]:
+    """Why `phase` cannot run on all ranks of `cluster`; empty if it can."""
     broken = []
-    try:
-        batch_identity(phase, world_size)
-    except ValueError as error:
-        broken.append(str(error).removeprefix(f"phase {phase.name}: "))
+    checks: list[Callable[[], object]] = [
+        lambda: check_context(phase, bool(cluster.gpus_per_node)),
+        lambda: batch_identity(phase, cluster.world_size),
+    ]
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            broken.append(str(error).removeprefix(f"phase {phase.name}: "))
     tensor, pipeline, context = phase.tensor_parallel, phase.pipeline_parallel, phase.context_parallel
     # Heads stay whole. Sequence parallelism, which goes with tensor parallelism, cuts sequences; context parallelism
     # cuts them into two pieces a rank, an early and a late one, so that ranks have equal work under a causal mask.

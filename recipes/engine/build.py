@@ -16,6 +16,7 @@ from nemo.collections.llm.gpt.model.qwen3 import Qwen3Model
 
 from recipes.blend import Blend
 from recipes.checkpoints import Start
+from recipes.cluster import check_context
 from recipes.engine.checkpoint import PhaseCheckpoint, auto_resume
 from recipes.engine.chunked_loss import ChunkedQwen3Config
 from recipes.engine.data_module import PhaseData
@@ -85,6 +86,10 @@ def _check(recipe: Recipe, number: int, start: Start, machine: Machine) -> None:
             f"phase {phase.name}: document_masking needs whole documents on a rank, so context_parallel must be 1; set "
             f"that, or leave document_masking out."
         )
+    try:
+        check_context(phase, machine.transformer_engine)
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
     if start.optimizer and machine.cuda and _shards(phase) != _shards(recipe.phase(number - 1)):
         raise UserError(
             f"phase {phase.name}: optimizer_state: carry needs the tensor_parallel and pipeline_parallel of the phase "

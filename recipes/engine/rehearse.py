@@ -115,7 +115,6 @@ def _build(model: Any, strategy: Any, rank: int) -> BuiltRank:
         parameters=sum(sizes.values()),
         norms=norms,
         tied_copy=tied_copy,
-        largest=max(sizes.values()),
         weight_bytes=sum(buffer.param_data.nbytes for buffer in buffers),
         gradient_bytes=sum(buffer.grad_data.nbytes for buffer in buffers),
         shard_elements=sum(buffer.numel // buffer.data_parallel_world_size for buffer in buffers),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.cluster import batch_identity
+from recipes.cluster import batch_identity, batch_on
 from recipes.errors import UserError
 from recipes.load import load_cluster, load_recipe
 from recipes.schema import Phase
@@ -41,6 +41,13 @@ def test_what_does_not_divide_is_refused_with_what_would() -> None:
         batch_identity(phase(global_batch_size=410), 400)
     with pytest.raises(ValueError, match="does not divide the 400 ranks"):
         batch_identity(phase(tensor_parallel=3), 400)
+
+
+def test_context_parallelism_is_refused_where_there_is_no_gpu() -> None:
+    split = phase(context_parallel=2)
+    assert batch_on(split, load_cluster("mn5")).data_parallel == 200
+    with pytest.raises(ValueError, match=r"context_parallel \(2\) needs Transformer Engine"):
+        batch_on(split, load_cluster("local"))
 
 
 def test_spares_do_not_count() -> None:

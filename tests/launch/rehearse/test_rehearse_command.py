@@ -53,6 +53,6 @@ def test_one_phase_does_not_divide_and_another_does_not_fit() -> None:
     assert problems[1].startswith("✗ phase general: num_hidden_layers (28) is not a multiple of pipeline_parallel (3)")
     assert problems[2].startswith("✗ phase long_context: rank 0 needs ")
     assert problems[2].endswith("GB and has 64.0; it would fit with recompute: selective.")
-    assert "4 long_context │ 1 1 1 400" in ended.output
+    assert "4 long_context" in ended.output and "TP PP CP DP       │      1 1 1 400 │" in ended.output
     assert "0–1, 1,897–1,898" in ended.output
     assert str(ended.exception).startswith("recipe qwen3_1p7b on mn5: the rehearsal found 3 problems")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.rehearse.memory import HOST_RESERVE, RankMemory, change_that_fits, memory_limit, needed
+from launch.rehearse.memory import HOST_RESERVE, change_that_fits, memory_limit, needed
 from recipes.cluster import Cluster, batch_identity
 from recipes.load import load_cluster, load_recipe
-from recipes.memory import RESERVE, rank_parameters
+from recipes.memory import COMMUNICATOR, RESERVE, Memory, rank_parameters
 from recipes.rehearsal import BuiltRank
 from recipes.schema import Phase, Recipe
 
@@ -29,14 +29,13 @@ def built(recipe: Recipe, phase: Phase, cluster: Cluster = MN5, stage: int = 0) 
         parameters=parameters,
         norms=0,
         tied_copy=0,
-        largest=shape.vocab_size * shape.hidden_size // phase.tensor_parallel,
         weight_bytes=2 * parameters,
         gradient_bytes=4 * parameters,
         shard_elements=parameters * split[0] * split[1] // cluster.world_size,
     )
 
 
-def needs(phase: Phase, recipe: Recipe = RECIPE, cluster: Cluster = MN5) -> RankMemory:
+def needs(phase: Phase, recipe: Recipe = RECIPE, cluster: Cluster = MN5) -> Memory:
     return needed(recipe, phase, cluster, batch_identity(phase, cluster.world_size), built(recipe, phase, cluster))
 
 
@@ -50,28 +49,23 @@ def test_parts_by_hand() -> None:
     assert (memory.weights, memory.gradients) == (2 * parameters, 4 * parameters)
     assert memory.optimizer == 12 * (parameters * 4 // 400)
     assert memory.logits == 10 * 4096 * 151936 // 4
-    gathered, gradient = 2 * 32768 * 2048, 2 * 151936 * 2048 // 4
-    assert memory.buffers == 32 * 32768 + 4 * 32768 * 128 + gathered + gradient
+    assert memory.communication == 3 * COMMUNICATOR  # data parallel, tensor parallel, all
     assert memory.reserve == RESERVE
     assert memory.total == sum(vars(memory).values()) < memory_limit(MN5) == 64_000_000_000
 
 
-def test_one_rank_gathers_nothing() -> None:
-    assert needs(RECIPE.phase(1)).buffers == 32 * 8192 + 4 * 4096 * 128 + 2 * 151936 * 2048
-
-
-def test_fp32_has_wider_activations_and_no_master_weights() -> None:
+def test_fp32_has_no_master_weights() -> None:
     whole = RECIPE.model_copy(update={"precision": "32"})
     mixed, fp32 = needs(RECIPE.phase(1)), needs(RECIPE.phase(1), whole)
-    assert (fp32.activations, fp32.logits) == (2 * mixed.activations, 2 * mixed.logits)
     assert fp32.optimizer == mixed.optimizer * 8 // 12
+    assert fp32.activations > mixed.activations
 
 
 def test_without_gpus_ranks_share_the_memory_of_their_node() -> None:
     tiny, local = load_recipe("qwen3_tiny"), load_cluster("local")
     assert memory_limit(local) == 3_000_000_000
     memory = needs(tiny.phase(1), tiny, local)
-    assert memory.reserve == HOST_RESERVE
+    assert (memory.reserve, memory.communication) == (HOST_RESERVE, 0)
     assert memory.total < memory_limit(local)
 
 

@@ -3,16 +3,21 @@
 import pytest
 
 from launch.rehearse.rules import broken_rules
-from recipes.load import load_recipe, shipped_names
+from recipes.cluster import Cluster
+from recipes.load import load_cluster, load_recipe, shipped_names
 
 RECIPE = load_recipe("qwen3_1p7b")
-PHASE, SHAPE = RECIPE.phase(1), RECIPE.model.shape
+PHASE, SHAPE, MN5 = RECIPE.phase(1), RECIPE.model.shape, load_cluster("mn5")
+
+
+def gpus(world: int) -> Cluster:
+    return MN5.model_copy(update={"nodes": 1, "ranks_per_node": world})
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_names() if "tiny" not in name])
 def test_what_is_shipped_divides_over_400_ranks(name: str) -> None:
     recipe = load_recipe(name)
-    assert [broken_rules(phase, recipe.model.shape, 400) for phase in recipe.phases] == [[]] * len(recipe.phases)
+    assert [broken_rules(phase, recipe.model.shape, MN5) for phase in recipe.phases] == [[]] * len(recipe.phases)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +39,13 @@ def test_what_is_shipped_divides_over_400_ranks(name: str) -> None:
     ],
 )
 def test_one_rule(fields: dict[str, int], world: int, sentence: str) -> None:
-    (broken,) = broken_rules(PHASE.model_copy(update=fields), SHAPE, world)
+    (broken,) = broken_rules(PHASE.model_copy(update=fields), SHAPE, gpus(world))
     assert sentence in broken
 
 
 def test_all_rules_are_told_at_once() -> None:
     phase = PHASE.model_copy(update={"tensor_parallel": 5, "pipeline_parallel": 3})
-    broken = broken_rules(phase, SHAPE, 400)
+    broken = broken_rules(phase, SHAPE, MN5)
     assert [sentence.split(" (")[0].split(" = ")[0] for sentence in broken] == [
         "tensor_parallel × pipeline_parallel × context_parallel",
         "num_attention_heads",
@@ -54,4 +59,11 @@ def test_all_rules_are_told_at_once() -> None:
 
 def test_a_padded_vocabulary_divides_where_the_real_one_does_not() -> None:
     shape = SHAPE.model_copy(update={"vocab_size": SHAPE.vocab_size - 1})
-    assert not broken_rules(PHASE.model_copy(update={"tensor_parallel": 4, "global_batch_size": 800}), shape, 400)
+    assert not broken_rules(PHASE.model_copy(update={"tensor_parallel": 4, "global_batch_size": 800}), shape, MN5)
+
+
+def test_context_parallelism_needs_gpus() -> None:
+    phase = PHASE.model_copy(update={"context_parallel": 2})
+    assert not broken_rules(phase, SHAPE, MN5)
+    (broken,) = broken_rules(phase, SHAPE, gpus(400).model_copy(update={"gpus_per_node": 0}))
+    assert broken.startswith("context_parallel (2) needs Transformer Engine, and GPUs for it; set it to 1")

@@ -189,11 +189,18 @@ def test_the_kernel_for_gpus_agrees(done: Done) -> None:
     assert max(done.answers["kernels"]["flash"]) < 0.1
 
 
-def test_context_parallelism_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("cluster", "masking", "sentence"),
+    [
+        ("mn5", "true", "document_masking needs whole documents on a rank, so context_parallel must be 1"),
+        ("local", "false", "phase general: context_parallel (2) needs Transformer Engine, and GPUs for it"),
+    ],
+)
+def test_context_parallelism_is_refused(cluster: str, masking: str, sentence: str) -> None:
     show = "from launch.recipe_command import app; from recipes.terminal import run_command; run_command(app)"
-    settings = ["--set", "phases.1.document_masking=true", "--set", "phases.1.context_parallel=2"]
-    command = [sys.executable, "-c", show, "show", "qwen3_1p7b", "--phase", "1", *settings]
+    settings = ["--set", f"phases.1.document_masking={masking}", "--set", "phases.1.context_parallel=2"]
+    command = [sys.executable, "-c", show, "show", "qwen3_1p7b", "--cluster", cluster, "--phase", "1", *settings]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert "document_masking needs whole documents on a rank, so context_parallel must be 1" in answer.stderr
+    assert sentence in answer.stderr
