@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 from convert.checks import check_tensor
 from convert.mapping import EMBEDDING, Slot, hf_sizes, slots, to_hf
-from convert.safe_pickle import read_common, read_metadata
+from convert.safe_pickle import is_dense, read_common, read_metadata
 from convert.shard_files import DTYPES
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
@@ -121,9 +121,10 @@ class NemoCheckpoint:
     def _chunk(self, key: str, chunk: ChunkStorageMetadata) -> Tensor:
         with self._stored(key, chunk.offsets) as window:
             tensor = torch.load(cast(IO[bytes], window), map_location="cpu", weights_only=True)
-        if not isinstance(tensor, Tensor) or tensor.shape != chunk.sizes:
-            raise UserError(f"{self.folder}: {key} is not of the size its metadata states; use another checkpoint.")
-        return tensor
+        dtype = self._tensors[key].properties.dtype
+        if not is_dense(tensor) or tensor.shape != chunk.sizes or tensor.dtype != dtype:
+            raise UserError(f"{self.folder}: {key} is not what its metadata states; use another checkpoint.")
+        return cast(Tensor, tensor)
 
     @contextlib.contextmanager
     def _stored(self, key: str, offsets: torch.Size | None = None) -> Iterator["_Window"]:

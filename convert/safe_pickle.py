@@ -124,9 +124,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """
     content = _restricted(path, dict, lambda: torch.load(path, map_location="cpu", weights_only=True, mmap=True))
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        if not isinstance(name, str) or not is_dense(value):
             raise UserError(f"{path}: expected tensors by name, found {name!r}; save the model as safetensors instead.")
     return content
+
+
+def is_dense(value: Any) -> bool:
+    """Whether `value` is a tensor with a number in memory for each of its places: not sparse, nested, nor on `meta`."""
+    if not isinstance(value, torch.Tensor) or value.is_nested:
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _restricted(path: Path, kind: type, load: Any) -> Any:

@@ -1,11 +1,12 @@
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 from convert.mapping import Slot, slots
 from convert.nemo_checkpoint import NemoCheckpoint
@@ -122,3 +123,30 @@ def test_a_damaged_chunk_is_one_sentence(tmp_path: Path, shape: Qwen3Shape) -> N
 def test_a_disk_that_fills_up_inside_a_tensor_is_an_error_of_the_disk() -> None:
     with Path("/dev/full").open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space left"):
         DataFile(stream, "data").add("key", torch.ones(10_000), [10_000], [0])
+
+
+STRANGE = {
+    "sparse": lambda size: torch.ones(size).to_sparse(),
+    "meta": lambda size: torch.ones(size, device="meta"),
+    "nested": lambda size: torch.nested.nested_tensor([torch.ones(size[1:])]),
+    "another dtype": lambda size: torch.ones(size, dtype=torch.float64),
+    "another size": lambda size: torch.ones([*size, 1]),
+    "no tensor": lambda size: size,
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_plain_tensor_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    key, size = "module.embedding.word_embeddings.weight", [300, 40]
+    (tmp_path / "weights").mkdir()
+    with (tmp_path / "weights" / "__0_0.distcp").open("wb") as stream:
+        data = DataFile(stream, "__0_0.distcp")
+        data.add(key, torch.ones(size), size, [0, 0])
+        start = stream.tell()
+        torch.save(STRANGE[kind](size), stream)
+        ((index, place),) = data.places.items()
+        data.places[index] = replace(place, offset=start, length=stream.tell() - start)
+    (tmp_path / "weights" / ".metadata").write_bytes(pickle.dumps(Metadata(data.entries, storage_data=data.places)))
+    (tmp_path / "weights" / "metadata.json").write_text(json.dumps({"sharded_backend": "torch_dist"}))
+    with pytest.raises(UserError, match=rf"{key} (is not what its metadata states|cannot be read \(.*\)); use another"):
+        NemoCheckpoint(tmp_path).region(key, ChunkStorageMetadata(torch.Size([0, 0]), torch.Size(size)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, TensorProperties, TensorStorageMetadata
 
-from convert.safe_pickle import read_common, read_metadata
+from convert.safe_pickle import read_common, read_metadata, read_tensors
 from recipes.errors import UserError
 
 
@@ -55,6 +55,21 @@ def test_megatrons_own_metadata_class_needs_no_megatron(tmp_path: Path) -> None:
     )
     (tmp_path / "file").write_bytes(pickled.replace(ours, theirs))
     assert read_metadata(tmp_path / "file").state_dict_metadata == {}
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        torch.ones(3).to_sparse(),
+        torch.ones(3, device="meta"),
+        torch.nested.nested_tensor([torch.ones(3)]),
+        "text",
+    ],
+)
+def test_tensors_without_numbers_in_memory_are_one_sentence(tmp_path: Path, strange: Any) -> None:
+    torch.save({"plain": torch.ones(2), "strange": strange}, tmp_path / "file")
+    with pytest.raises(UserError, match=r"expected tensors by name, found 'strange'|the file is damaged|refused"):
+        read_tensors(tmp_path / "file")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02", pickle.dumps({"a": 1})[:-3], b"nonsense"])
