@@ -59,6 +59,11 @@ class HfFolder:
         check_tensor(self.place, name, tensor, self.sizes[name])
         return tensor
 
+    @property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """The one dtype of all weights, as a set."""
+        return frozenset({self.dtype})
+
     @cached_property
     def dtype(self) -> torch.dtype:
         """The one dtype of all weights."""

@@ -153,9 +153,9 @@ def memory_limit(shape: Qwen3Shape, tokens: int) -> int:
     return 1_200_000_000 + 8 * (shape.vocab_size * shape.hidden_size + matrix) + 16 * tokens * shape.vocab_size
 
 
-def tolerance_for(a: torch.dtype, b: torch.dtype) -> float:
-    """How far logits may be apart, relative to the largest, when the weights are stored as `a` and as `b`."""
-    return SAME_DTYPE if a == b else max(ROUNDED.get(dtype, SAME_DTYPE) for dtype in (a, b))
+def tolerance_for(*dtypes: torch.dtype) -> float:
+    """How far logits may be apart, relative to the largest, when the weights of two models are stored as `dtypes`."""
+    return SAME_DTYPE if len({*dtypes}) == 1 else max(ROUNDED.get(dtype, SAME_DTYPE) for dtype in dtypes)
 
 
 def compare(a: Tensor, b: Tensor, greedy_tokens: int, relative_tolerance: float) -> LogitReport:

@@ -63,7 +63,7 @@ def answer(request: Request, say: Callable[[int, int], None] = lambda read, of: 
         "peak_memory": _peak_memory(),
         "memory_limit": memory_limit(a.shape, tokens.numel()),
     }
-    report = compare(expected, found, request.greedy_tokens, tolerance_for(a.dtype, b.dtype))
+    report = compare(expected, found, request.greedy_tokens, tolerance_for(*a.dtypes, *b.dtypes))
     return report.model_copy(update=measured)
 
 
@@ -94,10 +94,10 @@ def _open(side: Side) -> Source:
 
 
 def _bytes(source: Source, passes: int) -> int:
-    """What is read in so many passes; a tied embedding stays after the first."""
-    shape = source.shape
+    """What is read in so many passes, at most; a tied embedding stays after the first."""
+    shape, item = source.shape, max(dtype.itemsize for dtype in source.dtypes)
     kept = shape.vocab_size * shape.hidden_size if shape.tie_word_embeddings else 0
-    return source.dtype.itemsize * (kept + (shape.parameters - kept) * passes)
+    return item * (kept + (shape.parameters - kept) * passes)
 
 
 def _running(side: Side, source: Source, count: Count) -> contextlib.AbstractContextManager[Logits]:

@@ -181,15 +181,20 @@ class NemoWeights:
                 raise UserError(f"{self.place}: {slot.keys[0]} is {sizes}; give the base it comes from.")
 
     @cached_property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """Those of all weights, as stored."""
+        return frozenset(self.checkpoint.dtype(slot) for slot in slots(self.shape))
+
+    @property
     def dtype(self) -> torch.dtype:
         """The one dtype of all weights."""
-        found = {self.checkpoint.dtype(slot) for slot in slots(self.shape)}
-        if len(found) > 1 or not found <= set(DTYPES.values()):
-            names = sorted(str(each) for each in found)
+        if len(self.dtypes) > 1 or not self.dtypes <= set(DTYPES.values()):
+            names = ", ".join(sorted(str(each).removeprefix("torch.") for each in self.dtypes))
             raise UserError(
-                f"{self.place}: expected weights in one of bf16, fp16, fp32, found {names}; give the dtype to write."
+                f"{self.place}: expected weights in one of bf16, fp16 or fp32, found {names}; export it with --dtype, "
+                f"which says what to write."
             )
-        return found.pop()
+        return next(iter(self.dtypes))
 
 
 class _Window(io.RawIOBase):

@@ -1,14 +1,16 @@
 """Small Qwen3 folders with random weights, written by the safetensors library and not by this project."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from convert.mapping import hf_sizes
+from convert.hf_folder import HfFolder
+from convert.mapping import Slot, hf_sizes, slots, to_megatron
+from convert.nemo_writer import write_checkpoint
 from recipes.shape import Qwen3Shape
 
 Make = Callable[..., Path]
@@ -54,6 +56,25 @@ def make_model(tmp_path: Path, shape: Qwen3Shape) -> Make:
         return folder
 
     return make
+
+
+@pytest.fixture
+def of_two_dtypes(tmp_path: Path) -> Callable[[Path], Path]:
+    """of_two_dtypes(model) -> a NeMo checkpoint of it with its matrices in bf16 and its norms in fp32."""
+
+    def make(model: Path) -> Path:
+        source, folder = HfFolder(model), tmp_path / "two_dtypes"
+        folder.mkdir()
+        write_checkpoint(folder, _rounded_matrices(source), source.shape.num_hidden_layers)
+        return folder
+
+    return make
+
+
+def _rounded_matrices(source: HfFolder) -> Iterator[tuple[Slot, torch.Tensor]]:
+    for slot in slots(source.shape):
+        tensor = to_megatron(slot, list(source.parts(slot).values()), source.shape, source.shape.vocab_size)
+        yield slot, tensor.bfloat16() if tensor.dim() > 1 else tensor
 
 
 def _write_tensors(folder: Path, tensors: dict[str, torch.Tensor], shards: int) -> None:

@@ -56,6 +56,16 @@ def test_the_dtype_can_be_chosen(model: Path, nemo: Path, tmp_path: Path) -> Non
         convert_export(nemo, tmp_path / "other", base=model, **(PLAIN | {"dtype": "int8"}))
 
 
+def test_a_checkpoint_of_two_dtypes_says_how_to_export_it(
+    model: Path, of_two_dtypes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    folder = of_two_dtypes(model)
+    said = r"expected weights in one of bf16, fp16 or fp32, found bfloat16, float32; export it with --dtype, which says"
+    with pytest.raises(UserError, match=said):
+        convert_export(folder, tmp_path / "out", base=model, **PLAIN)
+    assert convert_export(folder, tmp_path / "out", base=model, **(PLAIN | {"dtype": "bf16"}))["dtype"] == "bfloat16"
+
+
 def test_a_checkpoint_in_a_run_knows_its_base(model: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     convert_import(model, run / "base_checkpoint", None, False, **ALONE)

@@ -157,7 +157,7 @@ def nemo(model: Path, **options: object) -> Path:
 
 @pytest.mark.slow
 def test_every_form_of_a_model_says_the_same_and_every_fault_is_heard(
-    trained: Callable[..., Path], tmp_path: Path
+    trained: Callable[..., Path], of_two_dtypes: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     original, tied = trained("original"), trained("tied", torch.bfloat16, tie_word_embeddings=True)
     one_group = trained("one group", num_attention_heads=5, num_key_value_heads=1, head_dim=16, rope_theta=1e4)
@@ -173,6 +173,10 @@ def test_every_form_of_a_model_says_the_same_and_every_fault_is_heard(
         "through the mapping": (side(tied, True), side(tied, False)),
         "the other way round": (side(original, False), side(checkpoint, True)),
         "rounded": (side(checkpoint, True), side(rounded, False)),
+        "two dtypes": (
+            side(checkpoint, True).model_copy(update={"path": of_two_dtypes(original)}),
+            side(original, False),
+        ),
     }
     faulty = {name: changed(original, name, change) for name, change in FAULTS.items()}
     faulty["rope"] = changed(original, "rope", rope_theta=10_000.0)
@@ -184,7 +188,7 @@ def test_every_form_of_a_model_says_the_same_and_every_fault_is_heard(
         assert report.max_abs_logit and report.max_abs_logit > 0.5, name
         assert report.max_abs_difference is not None
         if name in same:
-            assert (report.max_abs_difference > 1e-3) is (name == "rounded"), name
+            assert (report.max_abs_difference > 1e-3) is (name in ("rounded", "two dtypes")), name
         assert report.peak_memory <= report.memory_limit, name
 
 
