@@ -19,7 +19,7 @@ from convert.origin import origin
 from convert.passage import QUIET, ahead, passage, read_back
 from convert.target import new_folder
 from convert.weights import Compare, Weights
-from recipes.artifacts import read_json, write_json
+from recipes.artifacts import read_fields, write_json
 from recipes.checkpoints import DIGESTS, find_damage
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
@@ -40,7 +40,7 @@ def from_base(base: Path) -> Surroundings:
     config = read_config(base)
     generation = base / "generation_config.json"
     return Surroundings(
-        shape_of(base / "config.json", config), base, config, read_json(generation) if generation.is_file() else None
+        shape_of(base / "config.json", config), base, config, read_fields(generation) if generation.is_file() else None
     )
 
 

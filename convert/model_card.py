@@ -14,10 +14,12 @@ from typing import Any
 
 import jinja2
 import yaml
+from pydantic import BaseModel
 
 from convert.manifest import NAME as MANIFEST
-from recipes.artifacts import atomic_file, read_json
+from recipes.artifacts import atomic_file
 from recipes.errors import UserError
+from recipes.load import read_stated
 
 README = "README.md"
 HERE = 'model_id = "."  # this folder; from elsewhere its path or its name on the Hub'
@@ -79,6 +81,13 @@ class Card:
     provenance: Mapping[str, str] = field(default_factory=dict)  # what it is -> digest or versions
 
 
+class _Exported(BaseModel):
+    """What a card takes from the manifest of its folder."""
+
+    iteration: int | None
+    dtype: str
+
+
 def render_card(card: Card, iteration: int | None, dtype: str) -> str:
     """The text of README.md; `iteration` counts the optimizer steps behind the weights, of the last phase."""
     header = yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)
@@ -93,11 +102,11 @@ def refresh_card(folder: Path, card: Card) -> bool:
     Raises:
         UserError: the folder is no export, or cannot be written.
     """
-    manifest, path = read_json(folder / MANIFEST), folder / README
+    manifest, path = read_stated(_Exported, folder / MANIFEST), folder / README
     before = path.read_text(encoding="utf-8") if path.is_file() else None
     if before is not None and not is_generated(before):
         return False
-    text = render_card(card, manifest["iteration"], manifest["dtype"])
+    text = render_card(card, manifest.iteration, manifest.dtype)
     if text != before:
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8")

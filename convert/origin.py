@@ -7,6 +7,7 @@ from typing import Any
 from convert.hf_folder import read_config, shape_of
 from recipes.artifacts import digest, file_digest, read_fields
 from recipes.layout import RunFolder
+from recipes.load import validate
 from recipes.shape import Qwen3Shape
 
 _PHASE = re.compile(r"phase_(\d+)$")
@@ -39,8 +40,9 @@ def stated_shape(checkpoint: Path) -> Qwen3Shape | None:
     run = run_of(checkpoint)
     lock = read_fields(run[0].lock) if run else {}
     recipe = lock.get("recipe")
-    shape = recipe.get("model", {}).get("shape") if isinstance(recipe, dict) else None
-    return Qwen3Shape.model_validate(shape) if shape else None
+    model = recipe.get("model") if isinstance(recipe, dict) else None
+    shape = model.get("shape") if isinstance(model, dict) else None
+    return validate(Qwen3Shape, shape, f"{run[0].lock}: its model.shape is damaged") if run and shape else None
 
 
 def origin(checkpoint: Path) -> dict[str, Any] | None:

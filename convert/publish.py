@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BaseModel, Field, ValidationError
 from rich.progress import Progress
 
 from convert.hf_folder import HfFolder
@@ -14,13 +15,21 @@ from convert.manifest import NAME as MANIFEST
 from convert.manifest import short_place
 from convert.model_card import HERE, README, front_matter, is_generated, sealed, unsealed
 from convert.passage import QUIET, read_back
-from recipes.artifacts import read_fields, read_json
+from recipes.artifacts import read_fields
 from recipes.errors import UserError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
+
+
+class _Manifest(BaseModel):
+    """What sending relies on in the manifest of an export."""
+
+    kind: Literal["export"]
+    files: dict[Annotated[str, Field(pattern="^[^/]+$")], int]  # beside it -> bytes
+    tensors: dict[str, str]  # -> digest
 
 
 @dataclass(frozen=True)
@@ -99,17 +108,20 @@ def _connect(repo_id: str) -> "HfApi":
 
 def _checked(folder: Path, progress: Progress) -> tuple[dict[str, int], dict[str, Any]]:
     """The files of a whole export with their sizes, and the fields of its card."""
-    manifest = read_json(folder / MANIFEST)
-    files = manifest.get("files") if isinstance(manifest, dict) and manifest.get("kind") == "export" else None
-    if not isinstance(files, dict) or not all(Path(name).name == name for name in files):
-        raise UserError(f"{folder / MANIFEST}: expected the manifest of an export; make one with `cpt convert export`.")
-    for name, size in files.items():
+    content = read_fields(folder / MANIFEST)
+    try:
+        manifest = _Manifest.model_validate(content)
+    except ValidationError as error:
+        raise UserError(
+            f"{folder / MANIFEST}: expected the manifest of an export; make one with `cpt convert export`."
+        ) from error
+    for name, size in manifest.files.items():
         path = folder / name
         if not path.is_file() or (name != README and path.stat().st_size != size):  # the card may be edited
             raise UserError(f"{path}: missing or not of {size:,} bytes as it was exported; export again.")
     card = _card(folder / README)
-    read_back(HfFolder(folder), manifest.get("tensors", {}), folder, progress)
-    names = sorted({*files, README, MANIFEST})
+    read_back(HfFolder(folder), manifest.tensors, folder, progress)
+    names = sorted({*manifest.files, README, MANIFEST})
     return {name: (folder / name).stat().st_size for name in names}, card
 
 

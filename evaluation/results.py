@@ -131,7 +131,7 @@ def _score(label: str, tokens: float, size: float, nll: float) -> Score:
 
 def _change(base: Result, phase: Result) -> Change:
     for what in ("heldout", "sequence_length"):
-        if base.inputs[what] != phase.inputs[what]:
+        if base.inputs.get(what) != phase.inputs.get(what):
             raise UserError(
                 f"{base.name} and {phase.name} were scored on different text, tokens or windows ({what} differs), so "
                 f"their perplexities do not compare; evaluate both with the same held-out folder, tokenizer and recipe."

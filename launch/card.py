@@ -5,16 +5,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from convert.manifest import NAME as MANIFEST
 from convert.model_card import README, Card, Phase, Score, Source, front_matter, refresh_card
 from evaluation.commands import read_results
 from evaluation.results import Result, compare
-from recipes.artifacts import digest, file_digest, read_json
+from recipes.artifacts import digest, file_digest
 from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.load import read_stated
 from recipes.schedule import phase_curve
 from recipes.schema import Recipe
 from recipes.terminal import console
+
+
+class _Stated(BaseModel):
+    """What a card takes from a file of the run; other fields may be there."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class _Blend(_Stated):
+    sequence_length: int
+    samples: dict[str, int]  # source -> sequences
+
+
+class _Receipt(_Stated):
+    source: str
+    domain: str
+    language: str
+    licence: str
+
+
+class _Digested(_Stated):
+    digest: str
+
+
+class _Lock(_Stated):
+    software: dict[str, str | int | None]
+
 
 _STATED_ELSEWHERE = {"name", "token_budget", "mixture", "minimum_document_tokens", "schedule"}
 
@@ -23,12 +53,17 @@ def model_card(recipe: Recipe, run: RunFolder, phase: int) -> Card:
     """Base, data and hyper-parameters up to the end of `phase`, without scores.
 
     Raises:
-        UserError: a file of the run is missing or damaged.
+        UserError: a file of the run is missing or damaged, or the recipe has no such phase.
     """
+    if phase > len(recipe.phases):
+        raise UserError(
+            f"{run.checkpoints(phase)}: recipe {recipe.name} has {len(recipe.phases)} phases; give the recipe that "
+            f"it was trained with."
+        )
     numbers = range(1, phase + 1)
     tokens = {number: _tokens(run, number) for number in numbers}
     names = dict.fromkeys(name for by_source in tokens.values() for name in by_source)
-    sources = [_source(read_json(run.shards / name / "receipt.json")) for name in names]
+    sources = [_source(read_stated(_Receipt, run.shards / name / "receipt.json")) for name in names]
     return Card(
         name=f"{recipe.name}, phase {phase} {recipe.phase(phase).name}",
         base_model=recipe.model.hf_id,
@@ -58,7 +93,7 @@ def refresh_cards(recipe: Recipe, run: RunFolder) -> None:
         if not (folder / MANIFEST).is_file():
             continue
         weights = {path.name: file_digest(path) for path in [folder / "config.json", *folder.glob("*.safetensors")]}
-        mine = next((result for result in models[1:] if result.inputs["weights"] == weights), None)
+        mine = next((result for result in models[1:] if result.inputs.get("weights") == weights), None)
         if mine is None:
             continue
         card = model_card(recipe, run, number)
@@ -71,12 +106,12 @@ def refresh_cards(recipe: Recipe, run: RunFolder) -> None:
 
 def _tokens(run: RunFolder, number: int) -> dict[str, int]:
     """Tokens that a phase reads of each source."""
-    blend = read_json(run.phase(number) / "blend.json")
-    return {name: samples * blend["sequence_length"] for name, samples in blend["samples"].items()}
+    blend = read_stated(_Blend, run.phase(number) / "blend.json")
+    return {name: samples * blend.sequence_length for name, samples in blend.samples.items()}
 
 
-def _source(receipt: Mapping[str, Any]) -> Source:
-    return Source(receipt["source"], receipt["domain"], receipt["language"], receipt["licence"])
+def _source(receipt: _Receipt) -> Source:
+    return Source(receipt.source, receipt.domain, receipt.language, receipt.licence)
 
 
 def _licence(recipe: Recipe) -> str | None:
@@ -123,9 +158,9 @@ def _provenance(recipe: Recipe, run: RunFolder, phase: int) -> dict[str, str]:
         f"data of phase {phase}": run.phase(phase) / "blend.json",
         "base weights": run.base_checkpoint / MANIFEST,
     }
-    found |= {name: read_json(path)["digest"] for name, path in stated.items() if path.is_file()}
+    found |= {name: read_stated(_Digested, path).digest for name, path in stated.items() if path.is_file()}
     if run.lock.is_file():
-        software = read_json(run.lock)["software"]
+        software = read_stated(_Lock, run.lock).software
         found["run lock"] = file_digest(run.lock)
         found["trained with"] = ", ".join(f"{name} {version}" for name, version in software.items() if version)
     return found

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recipes.artifacts import exclusive, file_digest, package_version, read_json, write_json
+from pydantic import BaseModel
+
+from recipes.artifacts import exclusive, file_digest, package_version, read_fields, write_json
 from recipes.cluster import Container
 from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.load import read_stated
 from recipes.schema import Recipe
 
 PACKAGES = ("torch", "nemo-toolkit", "megatron-core", "transformers", "numpy")
@@ -35,6 +38,23 @@ NOT_IN_THE_WEIGHTS: dict[str, Any] = {
 BARE = Container()
 
 
+class _File(BaseModel):
+    bytes: int
+    modified: str
+
+
+class _Note(BaseModel):
+    field: str
+
+
+class _Lock(BaseModel):
+    """What is read of a lock by its type; the rest is compared as it stands there."""
+
+    data: dict[str, str | None] = {}
+    files: dict[str, dict[str, _File]] = {}
+    history: list[_Note] = []
+
+
 def hold_lock(
     run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container = BARE, accept: Sequence[str] = ()
 ) -> None:
@@ -49,7 +69,7 @@ def hold_lock(
     """
     path = run.lock
     now = _state(run, recipe, phases, container)
-    before = read_json(path) if path.is_file() else {}
+    before = _written(path) if path.is_file() else {}
     for part in ("data", "files"):
         now[part] = {**before.get(part, {}), **now[part]}
     now["tokenizer"] = now["tokenizer"] or before.get("tokenizer")  # it need not lie where training runs
@@ -68,7 +88,7 @@ def refuse_other_recipe(run: RunFolder, recipe: Recipe) -> None:
     """
     if not run.lock.is_file():
         return
-    ours, theirs = recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS), read_json(run.lock).get("recipe")
+    ours, theirs = recipe.model_dump(mode="json", exclude=NOT_IN_THE_WEIGHTS), _written(run.lock).get("recipe")
     for field, old, new in _differences(theirs, ours):
         raise UserError(
             f"{run.lock}: the run was trained with {field} = {old!r}, recipe {recipe.name} says {new!r}; give the "
@@ -92,6 +112,16 @@ def one_at_a_time(run: RunFolder) -> Iterator[None]:
         yield
 
 
+def _written(path: Path) -> dict[str, Any]:
+    """The lock at `path`.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    read_stated(_Lock, path)
+    return read_fields(path)
+
+
 def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Container) -> dict[str, Any]:
     manifest = run.base_checkpoint / "conversion.json"
     tokenizer = Path(recipe.tokenizer.path) / "tokenizer.json"
@@ -100,14 +130,13 @@ def _state(run: RunFolder, recipe: Recipe, phases: Sequence[int], container: Con
         "tokenizer": file_digest(tokenizer) if tokenizer.is_file() else None,
         "data": {str(number): _blend(run, number).get("digest") for number in phases},
         "files": {str(number): _files(run, number) for number in phases},
-        "base": read_json(manifest).get("digest") if manifest.is_file() else None,
+        "base": read_fields(manifest).get("digest") if manifest.is_file() else None,
         "software": _image(Path(container.image)) if container.image else _packages(),
     }
 
 
 def _blend(run: RunFolder, number: int) -> dict[str, Any]:
-    content: dict[str, Any] = read_json(run.phase(number) / "blend.json")
-    return content
+    return read_fields(run.phase(number) / "blend.json")
 
 
 def _files(run: RunFolder, number: int) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from recipes.artifacts import read_fields
 from recipes.cluster import Cluster
 from recipes.errors import UserError
 from recipes.schema import Recipe
@@ -85,6 +86,15 @@ def validate(schema: type[Schema], content: dict[str, Any], place: str) -> Schem
         return schema.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{place}: {_sentence(schema, error)}") from error
+
+
+def read_stated(schema: type[Schema], path: Path) -> Schema:
+    """What a JSON file of ours states, as far as `schema` asks.
+
+    Raises:
+        UserError: the file is missing or damaged; the sentence names the field.
+    """
+    return validate(schema, read_fields(path), f"{path}: the file is damaged, restore it")
 
 
 def _load(schema: type[Schema], kind: str, name_or_path: str, folder: Path, overrides: Sequence[str]) -> Schema:

@@ -9,18 +9,31 @@ import lightning.pytorch as pl
 import torch
 from megatron.core import parallel_state
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from pydantic import BaseModel
 from torch import Tensor
 
-from recipes.artifacts import matching_receipt, read_json, write_json
+from recipes.artifacts import matching_receipt, write_json
 from recipes.engine.base_loss import base_loss, fixed_tokens
 from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.load import read_stated
 from recipes.schema import Recipe
 
 # How far the two losses may be apart, relative to max(1, the base's).
 # fp32: both compute in 24 bits from the same numbers, and differ in the order of sums.
 # bf16: weights and activations have 8 bits here, and only the weights there; the mean over tokens hides most of it.
 TOLERANCE = {"32": 1e-4, "bf16-mixed": 0.02}
+
+
+class _Loss(BaseModel):
+    loss: float  # nats per token
+
+
+class _Conversion(BaseModel):
+    """What the import of a base noted."""
+
+    digest: str | None = None
+    warm_start: _Loss | None = None
 
 
 def expected_loss(recipe: Recipe, run: RunFolder) -> float:
@@ -31,11 +44,12 @@ def expected_loss(recipe: Recipe, run: RunFolder) -> float:
         UserError: it was not noted, and the base's folder is not there.
     """
     manifest = run.base_checkpoint / "conversion.json"
-    conversion = read_json(manifest) if manifest.is_file() else {}
-    if "warm_start" in conversion:
-        return float(conversion["warm_start"]["loss"])
-    noted, inputs = run.training / "warm_start.json", {"base": conversion.get("digest")}
-    if receipt := matching_receipt(noted, inputs):
+    conversion = read_stated(_Conversion, manifest) if manifest.is_file() else _Conversion()
+    if conversion.warm_start:
+        return conversion.warm_start.loss
+    noted, inputs = run.training / "warm_start.json", {"base": conversion.digest}
+    receipt = matching_receipt(noted, inputs) or {}
+    if isinstance(receipt.get("loss"), float):
         return float(receipt["loss"])
     folder = Path(str(recipe.model.base))
     if not (folder / "config.json").is_file():

@@ -212,6 +212,8 @@ def flip_last_byte(path: Path) -> None:
         (lambda folder: (folder / "conversion.json").unlink(), "does not exist"),
         (lambda folder: damage_manifest(folder, kind="import"), "expected the manifest of an export"),
         (lambda folder: damage_manifest(folder, files={"../secret": 1}), "expected the manifest of an export"),
+        (lambda folder: damage_manifest(folder, files={"config.json": "large"}), "expected the manifest of an export"),
+        (lambda folder: damage_manifest(folder, tensors=[]), "expected the manifest of an export"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer\.json: missing"),
         (lambda folder: (folder / "config.json").write_text("{}"), r"config\.json: missing or not of"),
         (lambda folder: flip_last_byte(folder / "model.safetensors"), "reads back other than it was written"),

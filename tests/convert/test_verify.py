@@ -139,6 +139,9 @@ def test_a_run_without_base_is_known_by_its_lock(model: Path, checkpoint: Path, 
     assert verify(trained, other, logits=False).differences == ["config.json: rope_theta is 1000000.0 and 10000.0"]
     with pytest.raises(UserError, match="it was made with rope_theta"):
         verify(trained, model, base=other, logits=False)
+    (tmp_path / "run" / "run.lock.json").write_text('{"recipe": {"model": {"shape": {"hidden_size": "x"}}}}')
+    with pytest.raises(UserError, match=r"run\.lock\.json: its model\.shape is damaged"):
+        verify(trained, model, logits=False)
 
 
 def test_models_with_other_tensors_are_different(model: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
@@ -110,6 +111,34 @@ def test_the_lock_and_what_trained_are_named(run: RunFolder, tmp_path: Path) -> 
     provenance = model_card(recipe_on(tmp_path), run, 1).provenance
     assert provenance["run lock"] == file_digest(run.lock)
     assert provenance["trained with"] == "torch 2.13.0"
+
+
+def test_any_damage_to_what_the_card_is_made_of_is_one_sentence_or_harmless(run: RunFolder, tmp_path: Path) -> None:
+    recipe, random = recipe_on(tmp_path), Random(1)
+    write_json(run.lock, {"software": {"torch": "2.13.0", "nemo-toolkit": None}})
+    write_json(run.base_checkpoint / "conversion.json", {"digest": "1234"})
+    files = [run.lock, run.plan, run.phase(1) / "blend.json", run.base_checkpoint / "conversion.json"]
+    for path in [*files, run.shards / "laws" / "receipt.json"]:
+        whole = path.read_bytes()
+        damaged = [whole[: random.randrange(len(whole))] for _ in range(10)] + [b"[]", b"{}", b'{"digest": 1}']
+        for place in random.choices(range(len(whole)), k=60):
+            damaged.append(whole[:place] + bytes([whole[place] ^ 1 << random.randrange(8)]) + whole[place + 1 :])
+        for content in damaged:
+            path.write_bytes(content)
+            try:
+                model_card(recipe, run, 1)
+            except UserError as error:
+                assert str(path) in str(error) and "\n" not in str(error)
+        path.write_bytes(b"{}")
+        with pytest.raises(UserError, match=r"the file is damaged, restore it: the field `\w+` is missing\.$"):
+            model_card(recipe, run, 1)
+        path.write_bytes(whole)
+    model_card(recipe, run, 1)
+
+
+def test_a_recipe_without_the_phase_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training/phase_5: recipe qwen3_tiny has 4 phases; give the recipe that"):
+        model_card(recipe_on(tmp_path), run, 5)
 
 
 def test_scores_come_into_the_cards_of_the_weights_that_were_scored(

@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,26 @@ def test_a_rewritten_shard_is_refused_and_a_touched_one_is_not(run: RunFolder, t
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(UserError, match=rf"files\.1\.{file}\.bytes = "):
         hold_lock(run, recipe(tmp_path), [1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lock: [lock],
+        lambda lock: lock | {"data": [1]},
+        lambda lock: lock | {"files": {"1": {"first.bin": 7}}},
+        lambda lock: lock | {"files": {"1": {"first.bin": {"bytes": 7}}}},
+        lambda lock: lock | {"history": [{"feld": "recipe.seed"}]},
+    ],
+)
+def test_a_damaged_lock_is_one_sentence(
+    run: RunFolder, tmp_path: Path, damage: Callable[[dict[str, object]], object]
+) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    write_json(run.lock, damage(read_json(run.lock)))
+    for use in (lambda: hold_lock(run, recipe(tmp_path), [1]), lambda: refuse_other_recipe(run, recipe(tmp_path))):
+        with pytest.raises(UserError, match=r"run\.lock\.json: (the file is damaged|expected fields by name).*restore"):
+            use()
 
 
 def test_an_accepted_change_is_noted_once_and_holds_from_then_on(run: RunFolder, tmp_path: Path) -> None:
