@@ -7,7 +7,7 @@ import queue
 import threading
 from pathlib import Path
 
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20
 
 
 class FollowingDigest:
@@ -37,17 +37,17 @@ class FollowingDigest:
         return self._hash.hexdigest()
 
     def _follow(self) -> None:
-        done = 0
+        done, buffer = 0, memoryview(bytearray(_BLOCK))
         try:
             while (end := self._ends.get()) is not None:
-                with self._path.open("rb") as stream:
+                with self._path.open("rb", buffering=0) as stream:
                     os.fdatasync(stream.fileno())  # the disk works while the workers do
                     stream.seek(done)
                     while done < end:
-                        block = stream.read(min(_BLOCK, end - done))
-                        if not block:
+                        size = stream.readinto(buffer[: end - done])
+                        if not size:
                             raise OSError(errno.EIO, "the file ends too early", str(self._path))
-                        self._hash.update(block)
-                        done += len(block)
+                        self._hash.update(buffer[:size])
+                        done += size
         except OSError as error:
             self._error = error
