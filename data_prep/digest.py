@@ -15,7 +15,12 @@ def content_digest(text: str) -> int:
     Raises:
         UnicodeEncodeError: the text holds a lone surrogate.
     """
-    digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, person=_DIGEST_NAME).digest()
+    return raw_digest(text.encode())
+
+
+def raw_digest(text: bytes) -> int:
+    """The same of a text in UTF-8."""
+    digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES, person=_DIGEST_NAME).digest()
     return int.from_bytes(digest, "big")
 
 

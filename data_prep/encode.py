@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,16 @@ from data_prep.indexed import token_dtype
 from recipes.artifacts import file_digest
 from recipes.errors import UserError
 
-_PROBE = ["a", " a ", "\n\n", "\u0301a", "1", "a\n", " ", "'s"]  # what a separator beside it could change
+_PROBE = [
+    b"a",
+    b" a ",
+    b"\n\n",
+    "\u0301a".encode(),
+    b"1",
+    b"a\n",
+    b" ",
+    b"'s",
+]  # what a separator beside it could change
 
 
 class Encoded(NamedTuple):
@@ -22,6 +31,7 @@ class Encoded(NamedTuple):
 
     tokens: NDArray[np.integer]  # [sum of lengths]
     lengths: NDArray[np.int64]  # [documents], tokens with the separator
+    broken: NDArray[np.intp]  # documents, by number, whose own text spells the separator: it would end them early
 
 
 class Encoder:
@@ -32,7 +42,7 @@ class Encoder:
         self.file = folder / "tokenizer.json"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which loads the two libraries' tokenizers itself, but need not read the vocabulary."""
+        """For another process, which loads gigatoken's tokenizer itself, and needs no more of the other's than this."""
         _ = self._vocabulary
         return {name: value for name, value in vars(self).items() if name not in ("_fast", "_reference")}
 
@@ -54,18 +64,10 @@ class Encoder:
     def dtype(self) -> np.dtype:
         return token_dtype(self.vocab_size)
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Token ids of all documents one after the other, each ended by the separator."""
+    def encode(self, texts: Sequence[bytes]) -> Encoded:
+        """Token ids of all documents, texts in UTF-8, one after the other, each ended by the separator."""
         encoded = self._joined(texts) if self._can_join else None
         return encoded or self._one_by_one(texts)
-
-    def broken(self, encoded: Encoded) -> NDArray[np.intp]:
-        """Documents, by number, whose own text spells the separator: it would end them in the middle."""
-        ends = np.cumsum(encoded.lengths) - 1
-        found = np.flatnonzero(encoded.tokens == self.separator_id)
-        if len(found) == len(ends):
-            return np.zeros(0, np.intp)
-        return np.unique(np.searchsorted(ends, np.setdiff1d(found, ends)))
 
     def reference(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids by Hugging Face `tokenizers`, without separators."""
@@ -77,7 +79,7 @@ class Encoder:
         Raises:
             UserError: the ids differ; the sentence names the document.
         """
-        encoded = self.encode(texts)
+        encoded = self.encode([text.encode() for text in texts])
         found = np.split(encoded.tokens, np.cumsum(encoded.lengths)[:-1])
         for place, ids, expected in zip(places, found, reference, strict=False):
             if ids[:-1].tolist() != expected:
@@ -86,23 +88,26 @@ class Encoder:
                     f"{place}; use another version of gigatoken, or report this tokenizer to its project."
                 )
 
-    def _joined(self, texts: Sequence[str]) -> Encoded | None:
+    def _joined(self, texts: Sequence[bytes]) -> Encoded | None:
         """All texts in one call, which puts the separators in their places; None if a text spells the separator."""
         separator = self.separator.encode()
-        tokens = self._tokens(b"".join(chain.from_iterable((text.encode(), separator) for text in texts)))
+        tokens = self._tokens(b"".join(chain.from_iterable(zip(texts, repeat(separator), strict=False))))
         ends = np.flatnonzero(tokens == self.separator_id)
-        return Encoded(tokens, np.diff(ends, prepend=-1)) if len(ends) == len(texts) else None
+        return Encoded(tokens, np.diff(ends, prepend=-1), ends[:0]) if len(ends) == len(texts) else None
 
-    def _one_by_one(self, texts: Sequence[str]) -> Encoded:
-        pieces = [np.append(self._tokens(text.encode()), self.dtype.type(self.separator_id)) for text in texts]
+    def _one_by_one(self, texts: Sequence[bytes]) -> Encoded:
+        pieces = [np.append(self._tokens(text), self.dtype.type(self.separator_id)) for text in texts]
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        return Encoded(np.concatenate([np.zeros(0, self.dtype), *pieces]), lengths)
+        tokens = np.concatenate([np.zeros(0, self.dtype), *pieces])
+        ends = np.cumsum(lengths) - 1
+        inside = np.setdiff1d(np.flatnonzero(tokens == self.separator_id), ends)
+        return Encoded(tokens, lengths, np.unique(np.searchsorted(ends, inside)))
 
     @cached_property
     def _can_join(self) -> bool:
         """Whether a text's ids are the same between separators as alone; some tokenizers strip or add spaces there."""
         apart, joined = self._one_by_one(_PROBE), self._joined(_PROBE)
-        return joined is not None and all(map(np.array_equal, apart, joined))
+        return joined is not None and all(map(np.array_equal, apart[:2], joined[:2]))
 
     def _tokens(self, text: bytes) -> NDArray[np.integer]:
         tokens: NDArray[np.uint32] = self._fast.encode(text)
@@ -110,26 +115,14 @@ class Encoder:
 
     @cached_property
     def _vocabulary(self) -> tuple[int, int]:
-        """Its size and the separator's id, read from the file: a library would take half a second to load it."""
-        ids = self._ids()
+        """Its size and the separator's id."""
+        ids: dict[str, int] = self._reference.get_vocab(with_added_tokens=True)
         if self.separator not in ids:
             raise UserError(
                 f"tokenizer {self.file}: it has no token {self.separator!r}; name its document separator in the "
                 f"recipe's `tokenizer.separator`."
             )
         return max(ids.values()) + 1, ids[self.separator]
-
-    def _ids(self) -> dict[str, int]:
-        import orjson
-
-        try:
-            content = orjson.loads(self.file.read_bytes())
-            tokens = content["model"]["vocab"]
-            if isinstance(tokens, list):  # SentencePiece's unigram: pairs of token and score
-                tokens = {token: number for number, (token, _) in enumerate(tokens)}
-            return {**tokens, **{added["content"]: added["id"] for added in content["added_tokens"]}}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"tokenizer {self.file}: expected a readable tokenizer.json ({error!r}).") from error
 
     @cached_property
     def _reference(self):  # type: ignore[no-untyped-def]

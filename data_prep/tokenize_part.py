@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.cleaned import CleanedPart
-from data_prep.digest import content_digest, held_out_below
+from data_prep.digest import held_out_below, raw_digest
 from data_prep.encode import Encoded, Encoder
 from data_prep.ingest.changes import Identity
-from data_prep.ingest.document import Document, Dropped
+from data_prep.ingest.document import Dropped, RawDocument
 from data_prep.ingest.identity import identity, sealed_identity
 from data_prep.ingest.part import Part
-from data_prep.ingest.read import read_part
+from data_prep.ingest.read import read_raw
 from data_prep.spool import Spool
 from data_prep.strict import account
 from data_prep.turn import Turn
 
-BATCH_CHARACTERS = 4_000_000  # of text in memory at once, and a document more
+BATCH_BYTES = 4_000_000  # of text in memory at once, and a document more
 CHECKED_DOCUMENTS = 32  # per source
 CHECKED_CHARACTERS = 4_000  # of each
 SPOOLED = 64 << 20  # bytes of a stream that wait for their turn in memory; more wait on disk
@@ -71,16 +71,24 @@ class Check(NamedTuple):
 
 
 def make_check(tasks: Sequence[Task], encoder: Encoder) -> Check:
-    """What `cross_check` compares. In the parent process, which has the time while the workers start."""
+    """What `cross_check` compares. In the parent process, which else would wait for the workers to start."""
     every = chain.from_iterable(_documents(task, Dropped()) for task in tasks)
     documents = [document for document, _ in islice(every, CHECKED_DOCUMENTS)]
-    texts = [document.text[:CHECKED_CHARACTERS] for document in documents]
+    texts = [document.text.decode()[:CHECKED_CHARACTERS] for document in documents]
     return Check(texts, [f"{each.file}:{each.line}" for each in documents], encoder.reference(texts))
 
 
 def cross_check(check: Check) -> None:
     """Compare the two tokenizers; raises UserError as `Encoder.cross_check` does."""
     _context[0].encoder.cross_check(*check)
+
+
+def work(job: Task | Check) -> Written | None:
+    """What a worker is given to do. Here, because it imports all of this file's module first, and little besides."""
+    if isinstance(job, Task):
+        return tokenize_part(job)
+    cross_check(job)
+    return None
 
 
 def tokenize_part(task: Task) -> Written | None:
@@ -106,33 +114,33 @@ def tokenize_part(task: Task) -> Written | None:
     return Written(tuple(map(sum, zip(offsets, sizes, strict=True))), dropped, sealed)
 
 
-def _documents(task: Task, dropped: Dropped) -> Iterator[tuple[Document, bool]]:
+def _documents(task: Task, dropped: Dropped) -> Iterator[tuple[RawDocument, bool]]:
     """The documents of a part, each with whether it is held out."""
     if task.cleaned:
-        yield from task.cleaned.kept()
+        yield from ((document.encoded(), held_out) for document, held_out in task.cleaned.kept())
         return
     below = held_out_below(task.heldout_fraction)
-    for document in read_part(task.part, task.text_field, dropped):
-        yield document, below > 0 and content_digest(document.text) < below
+    for document in read_raw(task.part, task.text_field, dropped):
+        yield document, below > 0 and raw_digest(document.text) < below
 
 
-def _batches(documents: Iterable[tuple[Document, bool]]) -> Iterator[tuple[list[Document], list[bool]]]:
-    batch: list[Document] = []
+def _batches(documents: Iterable[tuple[RawDocument, bool]]) -> Iterator[tuple[list[RawDocument], list[bool]]]:
+    batch: list[RawDocument] = []
     held_out: list[bool] = []
-    characters = 0
+    size = 0
     for document, held in documents:
         batch.append(document)
         held_out.append(held)
-        characters += len(document.text)
-        if characters >= BATCH_CHARACTERS:
+        size += len(document.text)
+        if size >= BATCH_BYTES:
             yield batch, held_out
-            batch, held_out, characters = [], [], 0
+            batch, held_out, size = [], [], 0
     if batch:
         yield batch, held_out
 
 
 def _write_batch(
-    batch: tuple[list[Document], list[bool]],
+    batch: tuple[list[RawDocument], list[bool]],
     task: Task,
     encoder: Encoder,
     spools: Sequence[Spool],
@@ -141,14 +149,14 @@ def _write_batch(
     documents, held_out = batch[0], np.array(batch[1])
     encoded = encoder.encode([document.text for document in documents])
     whole = np.ones(len(documents), bool)
-    whole[encoder.broken(encoded)] = False
+    whole[encoded.broken] = False
     for number in np.flatnonzero(~whole):
         document = documents[number]
-        dropped.add("contains_separator", document.file, document.line, document.text)
+        dropped.add("contains_separator", document.file, document.line, document.text.decode())
     _append(encoded, whole & ~held_out, *spools[:2])
     _append(encoded, whole & held_out, *spools[2:4])
     for number in np.flatnonzero(whole & held_out):
-        row = {"text": documents[number].text, "source": task.part.source, "domain": task.domain}
+        row = {"text": documents[number].text.decode(), "source": task.part.source, "domain": task.domain}
         spools[4].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 

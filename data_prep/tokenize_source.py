@@ -1,6 +1,6 @@
 """One source as a shard: its parts tokenized over the workers into one .bin, its held-out documents beside it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from data_prep.following_digest import FollowingDigest
 from data_prep.indexed import data_file, index_file, write_shard_index
 from data_prep.ingest.part import Part
 from data_prep.shard_receipts import PREFIX
-from data_prep.tokenize_part import LENGTH, STREAMS, Check, Task, Written, cross_check, make_check, tokenize_part
+from data_prep.tokenize_part import LENGTH, STREAMS, Check, Task, Written, make_check, work
 from data_prep.turn import Turn
 from data_prep.workers import Pool
 from recipes.artifacts import file_digest
@@ -58,7 +58,8 @@ def _tokenize(
     digest = FollowingDigest(folder / STREAMS[0])
     written: dict[int, Written] = {}
     whole = 0  # parts from the first on of which none is missing
-    for job, result in workshop.pool.run(_do, _jobs(tasks, workshop)):
+    jobs: list[Task | Check] = [make_check(tasks, workshop.encoder), *tasks]
+    for job, result in workshop.pool.run(work, jobs):
         if isinstance(job, Check) or result is None:
             continue
         written[job.part.number] = result
@@ -67,21 +68,6 @@ def _tokenize(
             whole += 1
         on_part(job.part)
     return written, digest.finish()
-
-
-def _jobs(tasks: Sequence[Task], workshop: Workshop) -> Iterator[Task | Check]:
-    """The check comes behind the first parts: workers begin with these while it is prepared."""
-    first = 2 * workshop.pool.workers if workshop.pool.workers > 1 else 0
-    yield from tasks[:first]
-    yield make_check(tasks, workshop.encoder)
-    yield from tasks[first:]
-
-
-def _do(job: Task | Check) -> Written | None:
-    if isinstance(job, Task):
-        return tokenize_part(job)
-    cross_check(job)
-    return None
 
 
 def _finish(folder: Path, streams: Sequence[str], prefix: Path, dtype: np.dtype, digest: str | None) -> dict[str, Any]:

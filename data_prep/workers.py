@@ -19,7 +19,7 @@ from recipes.errors import UserError
 # Forked from a process without threads, so that neither a progress bar's thread nor a library's pool is inherited.
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 PRELOADED_TOKENIZER, MAIN_FILE = "CPT_PRELOADED_TOKENIZER", "CPT_MAIN_FILE"  # variables: no other way to tell it
-_PRELOADED = ["data_prep.preloaded", "data_prep.tokenize_part"]
+_PRELOADED = ["data_prep.preloaded", "data_prep.tokenize_part", "data_prep.ingest.json_lines"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -8,12 +8,26 @@ EXCERPT = 400  # characters of text kept with an example
 LARGEST = 100_000_000  # bytes of one line, file or value; a larger one is counted, not read
 
 
+class RawDocument(NamedTuple):
+    """One document as it came, in valid UTF-8: tokenizing needs no `str` of it, and making one takes long."""
+
+    text: bytes
+    file: str
+    line: int
+
+    def decoded(self) -> "Document":
+        return Document(self.text.decode(), self.file, self.line)
+
+
 class Document(NamedTuple):
     """One document as it came."""
 
     text: str
     file: str  # relative to the corpus file, for messages
     line: int  # from 1, within the part that read it: a part in the middle of a file does not know the lines before it
+
+    def encoded(self) -> RawDocument:
+        return RawDocument(self.text.encode(), self.file, self.line)
 
 
 class Example(NamedTuple):

@@ -2,14 +2,15 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import orjson
+from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from data_prep.ingest.damage import DAMAGE, refuse_unreadable
-from data_prep.ingest.document import EXCERPT, LARGEST, Document, Dropped
+from data_prep.ingest.document import EXCERPT, LARGEST, Dropped, RawDocument
 from data_prep.ingest.lines import file_blocks, line_range, lines
 from data_prep.ingest.part import Part
 
@@ -18,18 +19,19 @@ _DAMAGED = {".gz": "damaged_gzip", ".zst": "damaged_zstd"}
 _COMPRESSED_BLOCK = 1 << 16  # decompressed bytes at once: at most so much before a damage is lost with it
 
 
-def json_line_documents(part: Part, text_field: str, dropped: Dropped) -> Iterator[Document]:
+def json_line_documents(part: Part, text_field: str, dropped: Dropped) -> Iterator[RawDocument]:
     """One JSON object a line; empty lines are skipped.
 
     A gzip file's checksum comes last: where it is wrong, what was read may be wrong too, and `damaged_gzip` says so.
     """
     path, name = part.files[0], part.names[0]
+    parse = _parser(text_field)
     number = 0
     try:
         for number, line in enumerate(lines(_blocks(part), LARGEST), 1):
-            text = _text(line, text_field)
-            if isinstance(text, str):
-                yield Document(text, name, number)
+            text = _text(line, text_field, parse)
+            if isinstance(text, bytes):
+                yield RawDocument(text, name, number)
             elif text:
                 dropped.add(text.reason, name, number, line[: 4 * EXCERPT].decode("utf-8", "replace"))
     except DAMAGE as error:
@@ -43,20 +45,25 @@ class _Unusable(NamedTuple):
     reason: str
 
 
-def _text(line: bytes, field: str) -> str | _Unusable | None:
+@cache
+def _parser(field: str) -> Callable[[bytes], Any]:
+    """From a line to `{field: its text in UTF-8}`. All of the line is checked, but no other field becomes an object."""
+    text = core_schema.typed_dict_field(core_schema.bytes_schema(min_length=1))
+    return SchemaValidator(core_schema.typed_dict_schema({field: text})).validate_json
+
+
+def _text(line: bytes, field: str, parse: Callable[[bytes], Any]) -> bytes | _Unusable | None:
     """The text of one line; None for an empty line."""
     if len(line) > LARGEST:
         return _Unusable("too_large")
     try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        return parse(line)[field]
+    except ValidationError:
         return _second_look(line.removeprefix(_MARK).strip(), field)
-    text = row.get(field) if type(row) is dict else None
-    return text if type(text) is str and text else _Unusable("no_text")
 
 
-def _second_look(line: bytes, field: str) -> str | _Unusable | None:
-    """What orjson refuses and Python does not, such as NaN; and why the rest is of no use."""
+def _second_look(line: bytes, field: str) -> bytes | _Unusable | None:
+    """What the parser refuses and Python does not, such as deep nesting; and why the rest is of no use."""
     if not line:
         return None
     try:
@@ -64,12 +71,11 @@ def _second_look(line: bytes, field: str) -> str | _Unusable | None:
         text = row.get(field) if isinstance(row, dict) else None
         if not isinstance(text, str) or not text:
             return _Unusable("no_text")
-        text.encode("utf-8")  # JSON can spell half a character: "\\ud800"
+        return text.encode("utf-8")  # JSON can spell half a character: "\\ud800"
     except UnicodeError:
         return _Unusable("invalid_utf8")
     except (ValueError, RecursionError):
         return _Unusable("not_json")
-    return text
 
 
 def _blocks(part: Part) -> Iterator[bytes]:

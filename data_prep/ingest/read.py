@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from data_prep.ingest.document import Document, Dropped
+from data_prep.ingest.document import Document, Dropped, RawDocument
 from data_prep.ingest.part import Part
 
 
@@ -17,9 +17,7 @@ def read_part(part: Part, text_field: str, dropped: Dropped) -> Iterator[Documen
         UserError: a file cannot be opened or read, or has no column `text_field`.
     """
     if part.kind == "jsonl":
-        from data_prep.ingest.json_lines import json_line_documents
-
-        return json_line_documents(part, text_field, dropped)
+        return map(RawDocument.decoded, read_raw(part, text_field, dropped))
     if part.kind == "text":
         from data_prep.ingest.text_files import text_documents
 
@@ -31,3 +29,12 @@ def read_part(part: Part, text_field: str, dropped: Dropped) -> Iterator[Documen
     from data_prep.ingest.saved_dataset import dataset_documents
 
     return dataset_documents(part, text_field, dropped)
+
+
+def read_raw(part: Part, text_field: str, dropped: Dropped) -> Iterator[RawDocument]:
+    """The same documents in UTF-8, in which JSON lines need no detour over `str`; raises as `read_part`."""
+    if part.kind == "jsonl":
+        from data_prep.ingest.json_lines import json_line_documents
+
+        return json_line_documents(part, text_field, dropped)
+    return map(Document.encoded, read_part(part, text_field, dropped))

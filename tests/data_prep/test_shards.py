@@ -121,7 +121,7 @@ def test_batches_do_not_change_a_byte(
     corpus = make_corpus({"laws": LAWS}, heldout_fraction=0.2)
     build(corpus)
     monkeypatch.setattr(cleaned, "BATCH_CHARACTERS", 100)
-    monkeypatch.setattr(tokenize_part, "BATCH_CHARACTERS", 100)
+    monkeypatch.setattr(tokenize_part, "BATCH_BYTES", 100)
     monkeypatch.setattr(tokenize_part, "SPOOLED", 50)
     other = RunFolder(run.root.parent / "other")
     build_shards(corpus, encoder, other, Progress(disable=True))

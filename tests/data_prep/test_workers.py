@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.tokenize_part import work
 from data_prep.turn import Turn
-from data_prep.workers import Pool
+from data_prep.workers import _PRELOADED, Pool
 from recipes.errors import UserError
 
 _turns: list[Turn] = []
@@ -87,6 +88,12 @@ def test_tasks_start_while_others_are_made(tmp_path: Path) -> None:
 
     with Pool(2, keep) as pool:
         assert sorted(pool.run(partial(touch, tmp_path), tasks())) == [(1, None), (2, None)]
+
+
+def test_what_workers_are_given_to_do_imports_little() -> None:
+    modules = f"{work.__module__}, {', '.join(_PRELOADED[1:])}"
+    program = f"import sys, {modules}; print([name for name in ('pydantic', 'rich', 'yaml') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 @pytest.mark.slow

@@ -66,6 +66,39 @@ def test_what_python_reads_is_of_use(tmp_path: Path, read_source: Callable[..., 
     assert not found.places
 
 
+VALUES = st.text(st.characters(), max_size=3) | st.none() | st.floats() | st.lists(st.integers(), max_size=2)
+ROWS_OF_ANY_KIND = st.dictionaries(st.sampled_from(["text", "id"]), VALUES, max_size=2)
+PIECES = [
+    b'"text":',
+    b'"',
+    b"\\",
+    b"u00fc",
+    b"ud83d",
+    b"n",
+    b"\xc5\x9f",
+    b"\xc3",
+    b"\xff",
+    b"\t",
+    b"}",
+    b"1,",
+    b"\r",
+    b"NaN",
+]
+
+
+@given(
+    row=ROWS_OF_ANY_KIND,
+    ascii_only=st.booleans(),
+    place=st.integers(0, 30),
+    damage=st.just(b"") | st.lists(st.sampled_from(PIECES), max_size=4).map(b"".join),
+)
+def test_a_line_is_what_python_reads(row: dict[str, Any], ascii_only: bool, place: int, damage: bytes) -> None:
+    line = json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    line = line[:place] + damage + line[place:]
+    expected = json_lines._second_look(line.strip(), "text")
+    assert json_lines._text(line, "text", json_lines._parser("text")) == expected
+
+
 def test_only_a_newline_ends_a_line(tmp_path: Path, read_source: Callable[..., Any]) -> None:
     text = "a\u2028b\u0085c"
     (tmp_path / "a.jsonl").write_bytes(json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n")
