@@ -139,15 +139,22 @@ def batch_on(phase: Phase, cluster: Cluster) -> BatchIdentity:
 
 
 def check_context(phase: Phase, transformer_engine: bool) -> None:
-    """Context parallelism is Transformer Engine's: our own attention sees whole sequences.
+    """Context parallelism is Transformer Engine's: our own attention sees whole sequences, or whole documents.
 
     Args:
         transformer_engine: whether it is there; a cluster without GPUs has none.
 
     Raises:
-        ValueError: the phase asks for it where it is not there.
+        ValueError: the phase asks for it where it cannot be.
     """
-    if phase.context_parallel > 1 and not transformer_engine:
+    if phase.context_parallel == 1:
+        return
+    if phase.document_masking:
+        raise ValueError(
+            f"phase {phase.name}: document_masking needs whole documents on a rank, so context_parallel must be 1; set "
+            f"that, or leave document_masking out"
+        )
+    if not transformer_engine:
         raise ValueError(
             f"phase {phase.name}: context_parallel ({phase.context_parallel}) needs Transformer Engine, and GPUs for "
             f"it; set it to 1, tensor_parallel splits the memory of long sequences too"

@@ -57,12 +57,15 @@ class Qwen3Shape(BaseModel):
         embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
         return embeddings + self.num_hidden_layers * layer + self.hidden_size
 
-    def flops_per_token(self, sequence_length: int) -> float:
+    def flops_per_token(self, attention_length: float) -> float:
         """Training FLOPs per token: 6 per weight of every matrix product (the output projection included, the embedding
-        look-up not), and causal attention at half of the full square: 6 · layers · heads · head_dim · sequence_length.
+        look-up not), and causal attention at half of the full square: 6 · layers · heads · head_dim · attention_length.
+
+        Args:
+            attention_length: tokens: of a sequence, or of what is attended to in one (`recipes.attention_length`).
         """
         norms = self.num_hidden_layers * 2 * (self.hidden_size + self.head_dim) + self.hidden_size
         embeddings = self.vocab_size * self.hidden_size
         matrices = self.parameters - norms - (0 if self.tie_word_embeddings else embeddings)
-        attention = self.num_hidden_layers * self.num_attention_heads * self.head_dim * sequence_length
+        attention = self.num_hidden_layers * self.num_attention_heads * self.head_dim * attention_length
         return 6.0 * matrices + 6.0 * attention

@@ -71,10 +71,10 @@ class Network:
         key_value = self.key_value_heads * self.head_dim
         return 4 * self.hidden + 2 * self.query + 2 * key_value + (3 if self.gated else 2) * self.feed_forward
 
-    def flops_per_token(self, sequence_length: int) -> float:
+    def flops_per_token(self, attention_length: float) -> float:
         """As `Qwen3Shape.flops_per_token`: 6 per matrix weight, and causal attention at half of the square."""
         matrices = self.layers * self.layer_weights + self.vocabulary * self.hidden
-        return 6.0 * matrices + 6.0 * self.layers * self.query * sequence_length
+        return 6.0 * matrices + 6.0 * self.layers * self.query * attention_length
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Layout:
     loss_chunk_tokens: int | None = None  # logits for so many tokens at a time, computed again in the backward pass
     overlap_data: bool = True  # gradient reduction and weight gathering beside arithmetic
     overlap_tensor: bool = False  # tensor-parallel communication beside arithmetic (Transformer Engine's user buffers)
+    document_length: float | None = None  # tokens that attention reaches over, where it stays inside documents
 
     @property
     def data(self) -> int:
@@ -105,6 +106,11 @@ class Layout:
     def global_batch(self) -> int:
         """Sequences per optimizer step."""
         return self.micro_batch * self.accumulation * self.data
+
+    @property
+    def attention_length(self) -> float:
+        """Tokens that attention reaches over."""
+        return self.document_length or self.sequence_length
 
     @property
     def tokens_per_gpu(self) -> float:
@@ -138,7 +144,7 @@ def work(network: Network, layout: Layout, gpus_per_node: int) -> Work:
     layers = network.layers / layout.pipeline
     layer_flops = 2.0 * tokens * layers * network.layer_weights / layout.tensor
     logit_flops = 2.0 * tokens * network.vocabulary * network.hidden / layout.tensor / layout.pipeline
-    attention_flops = 2.0 * tokens * layers * network.query * layout.sequence_length / layout.tensor
+    attention_flops = 2.0 * tokens * layers * network.query * layout.attention_length / layout.tensor
     activations = 4.0 * tokens * layers * network.layer_activations / layout.tensor  # bf16, written and read
     again = _recomputed_flops(network, layout, layer_flops) + (layout.loss_chunk_tokens is not None) * logit_flops
     repeated = layout.recompute == "full"

@@ -42,6 +42,12 @@ class Calibration:
         """The rates that a recipe is estimated with."""
         return self.rates[OURS]
 
+    @property
+    def our_left_out_errors(self) -> list[float]:
+        """Of `left_out_errors`, those of the trainer whose rates are `ours`."""
+        errors = zip(published(), self.left_out_errors, strict=True)
+        return [error for row, error in errors if row.trainer == OURS]
+
 
 @dataclass(frozen=True)
 class Errors:

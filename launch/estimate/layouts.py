@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from launch.estimate.arithmetic import Layout, Network
 from launch.estimate.communication import Machine
+from launch.estimate.document_length import DocumentLength
 from launch.estimate.step_time import Breakdown, Rates, breakdown, count
 from recipes.cluster import Cluster, batch_on
 from recipes.errors import UserError
@@ -50,6 +51,7 @@ class Task:
     cluster: Cluster
     machine: Machine
     rates: Rates
+    documents: DocumentLength | None = None  # of a phase that masks them
 
     @property
     def shape(self) -> Qwen3Shape:
@@ -112,13 +114,14 @@ def stated_layout(task: Task) -> Layout:
         reduce_bytes=4 if recipe.gradient_reduction == "fp32" else 2,
         recompute=phase.recompute,
         loss_chunk_tokens=phase.loss_chunk_tokens,
+        document_length=task.documents.tokens if task.documents else None,
     )
 
 
 def assess(task: Task, layout: Layout) -> Candidate:
     """Time, memory and changes of one layout."""
     seconds = breakdown(count(Network.of(task.shape), layout, task.machine), task.rates)
-    flops = task.shape.flops_per_token(layout.sequence_length) * layout.tokens_per_gpu
+    flops = task.shape.flops_per_token(layout.attention_length) * layout.tokens_per_gpu
     needed = memory(task.shape, layout)
     return Candidate(
         layout=layout,
@@ -155,7 +158,7 @@ def memory(shape: Qwen3Shape, layout: Layout) -> Memory:
 def alternatives(task: Task, stated: Layout) -> list[Candidate]:
     """The fastest layout that fits, for each global batch and precision of the gradient reduction; fastest last."""
     best: dict[tuple[int, int], Candidate] = {}
-    for layout in _layouts(task.shape, task.cluster.gpus_per_node, stated):
+    for layout in _layouts(task, stated):
         if _fits(task, memory(task.shape, layout)):  # before it is assessed: most do not
             candidate, key = assess(task, layout), (layout.global_batch, layout.reduce_bytes)
             if key not in best or candidate.seconds.total < best[key].seconds.total:
@@ -174,12 +177,17 @@ def recommended(candidates: list[Candidate]) -> Candidate | None:
     return min(close, key=lambda candidate: (-candidate.layout.reduce_bytes, candidate.layout.global_batch))
 
 
-def _layouts(shape: Qwen3Shape, gpus_per_node: int, stated: Layout) -> Iterator[Layout]:
+def _layouts(task: Task, stated: Layout) -> Iterator[Layout]:
     """Everything the search tries that divides."""
+    shape, contexts = task.shape, (1,) if task.phase.document_masking else MODEL_PARALLEL
     reductions = sorted({stated.reduce_bytes, 4, 2}, reverse=True)
-    for tensor, pipeline, context in itertools.product(MODEL_PARALLEL, repeat=3):
+    for tensor, pipeline, context in itertools.product(MODEL_PARALLEL, MODEL_PARALLEL, contexts):
         split = tensor * pipeline * context
-        if tensor > gpus_per_node or shape.num_key_value_heads % tensor or shape.num_hidden_layers % pipeline:
+        if (
+            tensor > task.cluster.gpus_per_node
+            or shape.num_key_value_heads % tensor
+            or shape.num_hidden_layers % pipeline
+        ):
             continue
         if split > MODEL_PARALLEL_LIMIT or stated.gpus % split or stated.sequence_length % (2 * context):
             continue

@@ -14,6 +14,7 @@ from launch.estimate.advice import (
     spare_nodes,
 )
 from launch.estimate.calibration import Calibration, Errors
+from launch.estimate.document_length import DocumentLength
 from launch.estimate.layouts import Candidate, Task, alternatives, assess, machine_of, recommended, stated_layout
 from recipes.cluster import Cluster
 from recipes.schema import Recipe
@@ -52,7 +53,8 @@ class Estimate:
     spares: Spares | None
     divisions: list[Division]
     dividing_nodes: list[int]
-    errors: Errors
+    errors: Errors  # of all published rows, each predicted by a fit without it
+    our_errors: Errors  # of those of our trainer
 
     def cost(self, candidate: Candidate) -> Cost:
         """Iterations, hours and node hours of the phase."""
@@ -64,14 +66,20 @@ class Estimate:
         return Cost(iterations, hours, hours * cluster.nodes)
 
 
-def estimate(recipe: Recipe, number: int, cluster: Cluster, calibration: Calibration) -> Estimate:
-    """Estimate phase `number` (from 1) of a recipe.
+def estimate(
+    recipe: Recipe,
+    number: int,
+    cluster: Cluster,
+    calibration: Calibration,
+    documents: DocumentLength | None = None,
+) -> Estimate:
+    """Estimate phase `number` (from 1) of a recipe, whose documents are masked if anything is said of them.
 
     Raises:
         UserError: the cluster file lacks a figure, or the recipe's batch does not divide over its GPUs.
     """
     phase = recipe.phase(number)
-    task = Task(recipe, phase, cluster, machine_of(cluster), calibration.ours)
+    task = Task(recipe, phase, cluster, machine_of(cluster), calibration.ours, documents)
     layout = stated_layout(task)
     stated = assess(task, layout)
     candidates = alternatives(task, layout)
@@ -89,6 +97,7 @@ def estimate(recipe: Recipe, number: int, cluster: Cluster, calibration: Calibra
         divisions=divisions(cluster.nodes, *batch, fewest=max(1, cluster.nodes - LOST_NODES)),
         dividing_nodes=dividing_nodes(cluster.nodes, *batch),
         errors=Errors.of(calibration.left_out_errors),
+        our_errors=Errors.of(calibration.our_left_out_errors),
     )
 
 
@@ -140,7 +149,8 @@ def as_json(answer: Estimate) -> dict[str, Any]:
         "recipe": task.recipe.name,
         "phase": task.phase.name,
         "cluster": task.cluster.name,
-        "flops_per_token": task.shape.flops_per_token(task.phase.sequence_length),
+        "documents": asdict(task.documents) if task.documents else None,
+        "flops_per_token": task.shape.flops_per_token(answer.stated.layout.attention_length),
         "peak_flops_per_gpu": task.machine.peak_flops,
         "stated": candidate(answer.stated),
         "layouts": [candidate(one) for one in answer.candidates],
@@ -150,4 +160,5 @@ def as_json(answer: Estimate) -> dict[str, Any]:
         "divisions": [asdict(division) for division in answer.divisions],
         "dividing_nodes": answer.dividing_nodes,
         "left_out_errors": asdict(answer.errors),
+        "our_left_out_errors": asdict(answer.our_errors),
     }

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.estimate.calibration import Calibration, Errors, tokens_per_second
+from launch.estimate.communication import BF16
 from launch.estimate.published import Row, blind, published
-from launch.estimate.step_time import count
+from launch.estimate.step_time import breakdown, count
 
 
 def show_rows(console: Console, fitted: Calibration) -> None:
@@ -26,14 +27,18 @@ def show_rows(console: Console, fitted: Calibration) -> None:
             f"{row.tokens_per_second:,.0f}",
             f"{predicted:,.0f}",
             f"{predicted / row.tokens_per_second - 1:+.1%}",
-            f"{alone:+.1%}",
+            f"{alone:+.1%}" if abs(alone) <= 0.15 else f"[red]{alone:+.1%}[/]",
             f"{model:+.1%}",
         )
     console.print(table)
-    for what, of in (("its row", fitted.left_out_errors), ("all rows of its model", fitted.left_out_model_errors)):
+    for what, of in (
+        ("its row left out", fitted.left_out_errors),
+        ("its row left out, of NeMo's rows", fitted.our_left_out_errors),
+        ("all rows of its model left out", fitted.left_out_model_errors),
+    ):
         one = Errors.of(of)
         console.print(
-            f"with {what} left out: mean error {one.mean:.1%}, {one.within_15_percent} of {one.rows} within 15 %, "
+            f"with {what}: mean error {one.mean:.1%}, {one.within_15_percent} of {one.rows} within 15 %, "
             f"worst {one.worst:.1%}"
         )
     run = blind()
@@ -44,6 +49,20 @@ def show_rows(console: Console, fitted: Calibration) -> None:
             f"  predicted {'with' if overlap else 'without'} overlap of communication: {predicted:,.0f} "
             f"({predicted / run.tokens_per_second - 1:+.1%})"
         )
+    console.print(_reason(run, fitted), highlight=False)
+
+
+def _reason(run: Row, fitted: Calibration) -> str:
+    """Why that run is slow, in seconds of a step in which nothing hides."""
+    layout = replace(run.layout, overlap_data=False)
+    parts = breakdown(count(run.network, layout, run.machine), fitted.rates[run.trainer])
+    arithmetic = parts.matmul + parts.attention + parts.activations + parts.softmax + parts.launch
+    gradients, weights = (size * run.network.parameters / 1e9 for size in (layout.reduce_bytes, BF16))
+    return (
+        f"  why: {layout.tokens_per_gpu:,.0f} tokens a step are {arithmetic:.2f} s of arithmetic on a GPU; "
+        f"{gradients:.0f} GB of gradients and {weights:.0f} GB of weights take {parts.reduce + parts.gather:.2f} s "
+        f"between nodes, whatever the batch. Twice the tokens a step hide most of that."
+    )
 
 
 def prediction(row: Row, fitted: Calibration) -> float:

@@ -81,11 +81,6 @@ def pretraining(
 
 def _check(recipe: Recipe, number: int, start: Start, machine: Machine) -> None:
     phase = recipe.phase(number)
-    if phase.document_masking and phase.context_parallel > 1:
-        raise UserError(
-            f"phase {phase.name}: document_masking needs whole documents on a rank, so context_parallel must be 1; set "
-            f"that, or leave document_masking out."
-        )
     try:
         check_context(phase, machine.transformer_engine)
     except ValueError as error:

@@ -49,6 +49,21 @@ def test_json_is_the_same_estimate() -> None:
     assert answer["recommended"] in answer["layouts"]
 
 
+def test_attention_inside_documents_is_counted_by_their_length() -> None:
+    masked = ("qwen3_4b", "--cluster", "mn5", "--set", "phases.1.document_masking=true", "--json")
+    whole, unknown, short = (
+        json.loads(output(*arguments))
+        for arguments in (("qwen3_4b", "--cluster", "mn5", "--json"), masked, (*masked, "--document-tokens", "800"))
+    )
+    assert unknown["flops_per_token"] == whole["flops_per_token"] > short["flops_per_token"]
+    assert "overstated" in unknown["documents"]["origin"] and whole["documents"] is None
+    times = [answer["stated"]["seconds"]["attention"] for answer in (whole, short)]
+    assert times[1] / times[0] == pytest.approx(short["documents"]["tokens"] / 4096)
+    assert all(layout["layout"]["context"] == 1 for layout in short["layouts"])
+    ended = CliRunner().invoke(app, ["qwen3_4b", "--cluster", "mn5", "--document-tokens", "800"])
+    assert "leave it out, or add --set phases.1.document_masking=true" in str(ended.exception)
+
+
 def test_without_reliability_there_is_no_advice_on_saving(tmp_path) -> None:
     from recipes.load import SHIPPED
 
@@ -59,7 +74,8 @@ def test_without_reliability_there_is_no_advice_on_saving(tmp_path) -> None:
 
 def test_rows_end_with_the_run_that_was_never_fitted() -> None:
     text = output("qwen3_4b", "--cluster", "mn5", "--rows")
-    assert "never fitted: mecellem_4b" in text and "with its row left out" in text
+    assert "never fitted: mecellem_4b" in text and "with its row left out: mean" in text
+    assert "why: 4,096 tokens a step are 0.24 s of arithmetic" in text
 
 
 def test_it_imports_nothing_heavy() -> None:
