@@ -131,7 +131,7 @@ def mix_and_report(run: RunFolder, last: float) -> None:
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for name in ("read_indices", "open_streams", "sizes_of_streams", "make_plan", "cut_phase", "write_phase"):
         timed(mixture, name, seconds)
-    for name in ("finished_phase", "position_of", "ensure_plot"):
+    for name in ("phase_state", "position_of", "ensure_plot"):
         timed(mixture, name, seconds)
     timed(artifacts, "_flush", seconds)
     peak = watch_memory()

@@ -18,7 +18,16 @@ from data_prep.selection import mask_file
 from data_prep.shard_receipts import RECEIPT, Receipt, is_whole
 from data_prep.tokenize_part import Task, Written
 from data_prep.tokenize_source import HELDOUT, Workshop, write_source
-from recipes.artifacts import atomic_folder, digest, file_digest, matching_receipt, read_json, tool_version, write_json
+from recipes.artifacts import (
+    atomic_folder,
+    digest,
+    file_digest,
+    matching_receipt,
+    read_json,
+    sealed,
+    tool_version,
+    write_json,
+)
 
 NO_STEPS: dict[str, Any] = {"steps": []}
 
@@ -67,7 +76,7 @@ def build_source(
             "parts": [origin.identity for origin in origins],
         }
         publish_heldout(folder / HELDOUT, job.run.heldout, source.name)
-        write_json(folder / RECEIPT, {**receipt, "digest": digest(receipt)})
+        write_json(folder / RECEIPT, sealed(receipt))
 
 
 class _Origin(NamedTuple):

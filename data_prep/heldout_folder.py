@@ -1,10 +1,11 @@
 """heldout/<source>.{jsonl,bin,idx}: where evaluation looks for the documents that no phase trains on."""
 
 from pathlib import Path
+from typing import Any
 
 from data_prep.corpus import Corpus
 from data_prep.shard_receipts import RECEIPT, Receipt
-from recipes.artifacts import TEMPORARY, atomic_file, digest, read_json, write_json
+from recipes.artifacts import TEMPORARY, atomic_file, sealed, write_json_if_changed
 from recipes.layout import RunFolder
 
 SUFFIXES = (".jsonl", ".bin", ".idx")
@@ -24,12 +25,15 @@ def publish_heldout(staged: Path, heldout: Path, source: str) -> None:
 
 def finish_heldout(corpus: Corpus, run: RunFolder, receipts: list[Receipt]) -> None:
     """Write heldout/receipt.json, and remove what an earlier corpus or a killed run left there."""
-    sources = {receipt["source"]: {"domain": receipt["domain"], **receipt["heldout"]} for receipt in receipts}
-    expected = {RECEIPT, *(name for source in sources.values() for name in source["files"])}
+    content = heldout_receipt(corpus, receipts)
+    expected = {RECEIPT, *(name for source in content["sources"].values() for name in source["files"])}
     for path in run.heldout.iterdir():
         if path.is_file() and path.name not in expected and not path.name.endswith(TEMPORARY):
             path.unlink(missing_ok=True)
-    content = {"corpus": corpus.name, "heldout_fraction": corpus.heldout_fraction, "sources": sources}
-    content["digest"] = digest(content)
-    if not (run.heldout / RECEIPT).is_file() or read_json(run.heldout / RECEIPT) != content:
-        write_json(run.heldout / RECEIPT, content)
+    write_json_if_changed(run.heldout / RECEIPT, content)
+
+
+def heldout_receipt(corpus: Corpus, receipts: list[Receipt]) -> dict[str, Any]:
+    """What heldout/receipt.json says."""
+    sources = {receipt["source"]: {"domain": receipt["domain"], **receipt["heldout"]} for receipt in receipts}
+    return sealed({"corpus": corpus.name, "heldout_fraction": corpus.heldout_fraction, "sources": sources})

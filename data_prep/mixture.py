@@ -18,7 +18,7 @@ from data_prep.shard_receipts import Receipt, dropped_lines
 from data_prep.shards import build_shards
 from data_prep.slices import Cursor, Wanted, cut_phase
 from data_prep.streams import open_streams, read_indices, sizes_of_streams
-from recipes.artifacts import digest, read_json, write_json
+from recipes.artifacts import digest, write_json_if_changed
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.plan import PlannedPhase, SourceSize, make_plan
@@ -143,6 +143,4 @@ def _check_vocabulary(recipe: Recipe, receipt: dict[str, Any]) -> None:
 def _write_plan(job: Job) -> None:
     shards = {name: receipt["files"] for name, receipt in job.receipts.items()}
     content = {**job.plan.model_dump(mode="json"), "shards": shards}
-    content = {"digest": digest(content), **content}
-    if not job.run.plan.is_file() or read_json(job.run.plan) != content:
-        write_json(job.run.plan, content)
+    write_json_if_changed(job.run.plan, {"digest": digest(content), **content})

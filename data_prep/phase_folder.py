@@ -31,10 +31,11 @@ from data_prep.workers import available_cores
 from recipes.artifacts import (
     atomic_file,
     atomic_folder,
-    digest,
     file_digest,
+    is_sealed,
     json_form,
     read_json,
+    sealed,
     tool_version,
     write_json,
 )
@@ -99,7 +100,9 @@ def phase_state(job: Job, phase: PlannedPhase, start: Mapping[str, Position], sl
     try:
         manifest = read_json(folder / MANIFEST)
     except UserError:
-        return Unfinished("")
+        return Unfinished(f"{MANIFEST} is missing or damaged" if folder.is_dir() else "")
+    if not is_sealed(manifest):
+        return Unfinished(f"{MANIFEST} is missing or damaged")
     inputs = json_form(job.inputs(phase, start))
     if manifest["inputs"] != inputs:
         return Unfinished(f"{listed(phase_changes(manifest['inputs'], inputs))} changed")
@@ -148,7 +151,7 @@ def write_phase(job: Job, phase: PlannedPhase, start: Mapping[str, Position], cu
             "files": {**slices, BLEND: file_digest(folder / BLEND)},
             "after": {name: write_cursor(folder, name, cursor) for name, cursor in cut.after.items()},
         }
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, sealed(manifest))
     return table
 
 
@@ -212,4 +215,4 @@ def _blend(job: Job, phase: PlannedPhase, cut: Mapping[str, Slice], slices: dict
         "slices": slices,
         "shards": {name: job.receipts[name]["files"] for name in cut},
     }
-    return {**blend, "digest": digest(blend)}
+    return sealed(blend)

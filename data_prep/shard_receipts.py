@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from recipes.artifacts import file_digest, read_json
+from recipes.artifacts import file_digest, is_sealed, read_json
 from recipes.layout import RunFolder
 from recipes.plan import SourceSize
 
@@ -38,6 +38,8 @@ def is_whole(run: RunFolder, receipt: Receipt) -> bool:
 def damaged_files(run: RunFolder, receipt: Receipt) -> list[Path]:
     """Files of a receipt that are not as they were: the .bin is judged by its size, held-out ones by their digests."""
     folder = run.shards / receipt["source"]
+    if not is_sealed(receipt):
+        return [folder / RECEIPT]
     damaged = [folder / name for name in receipt["files"] if not (folder / name).is_file()]
     data = folder / f"{PREFIX}.bin"
     if data.is_file() and data.stat().st_size != receipt["bytes"]:

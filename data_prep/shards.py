@@ -15,7 +15,7 @@ from data_prep.clean_corpus import Share, changed_parts, clean_corpus, cleaned_f
 from data_prep.corpus import load_corpus
 from data_prep.differences import listed
 from data_prep.encode import Encoder
-from data_prep.heldout_folder import finish_heldout
+from data_prep.heldout_folder import finish_heldout, heldout_receipt
 from data_prep.ingest.changes import compare
 from data_prep.ingest.plan import plan_parts
 from data_prep.preparation import DEFAULTS, Options, Preparation
@@ -94,12 +94,15 @@ def _finished(job: Preparation) -> list[Receipt] | None:
     try:
         stored = read_json(path)
         receipts = [read_json(job.run.shards / name / RECEIPT) for name in job.parts]
+        heldout = read_json(job.run.heldout / RECEIPT)
     except UserError:
         return None
     compared = compare(stored["parts"], job.all_parts)
     same = stored["settings"] == json_form(job.settings()) and compared.changed is None
-    same &= stored["receipts"] == _digests(receipts) and (job.run.heldout / RECEIPT).is_file()
+    same &= stored["receipts"] == _digests(receipts)
     if not same or not all(is_whole(job.run, receipt) for receipt in receipts):
+        return None
+    if heldout != json_form(heldout_receipt(job.corpus, receipts)):
         return None
     if stored["parts"] != compared.identities:
         write_json(path, {**stored, "parts": compared.identities})
@@ -139,17 +142,19 @@ def _judge_change(job: Preparation) -> None:
         job.progress.console.print(f"{why}: what depends on it is built again", highlight=False, soft_wrap=True)
 
 
-def _damaged(job: Preparation) -> str:
-    """The first file of finished shards that is not as it was; a receipt, if none is."""
+def _damaged(job: Preparation) -> Path:
+    """The first file of finished shards that is not as it was."""
+    receipts = []
     for name in job.parts:
         path = job.run.shards / name / RECEIPT
         try:
-            damaged = damaged_files(job.run, read_json(path))
+            receipts.append(read_json(path))
         except UserError:
-            return str(path)
-        if damaged:
-            return str(damaged[0])
-    return str(job.run.heldout / RECEIPT)
+            return path
+        if damaged := damaged_files(job.run, receipts[-1]):
+            return damaged[0]
+    same = _stored(job)["receipts"] == _digests(receipts)
+    return job.run.heldout / RECEIPT if same else job.run.shards / CORPUS
 
 
 def _tokenize(job: Preparation) -> Prepared:

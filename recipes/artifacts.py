@@ -140,6 +140,16 @@ def write_json(target: Path, content: Any) -> None:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_json_if_changed(target: Path, content: Any) -> None:
+    """`write_json`, unless `target` holds that already: the time of a file that did not change stays."""
+    try:
+        same = read_json(target) == json_form(content)
+    except UserError:  # missing or damaged
+        same = False
+    if not same:
+        write_json(target, content)
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -185,6 +195,18 @@ def digest(content: Any) -> str:
     """sha256 of the canonical JSON form of `content`: the same value gives the same digest on every machine."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with its own digest as the last field."""
+    return {**content, "digest": digest(content)}
+
+
+def is_sealed(content: Any) -> bool:
+    """Whether `content` is as `sealed` made it, a round trip through JSON aside."""
+    if not isinstance(content, dict) or "digest" not in content:
+        return False
+    return bool(content["digest"] == digest({name: value for name, value in content.items() if name != "digest"}))
 
 
 def file_digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from data_prep.indexed import data_file
 from data_prep.verify.content import INNER, Content, Rule, read_content
 from data_prep.verify.dataset import check_dataset
 from data_prep.verify.phase import check_phase
+from data_prep.verify.records import Plan, read_record
 from data_prep.verify.report import Report
 from data_prep.verify.source import Source, check_heldout, check_leftovers, check_source
 from data_prep.verify.target import Target, find_target
@@ -73,6 +74,8 @@ def _check_structure(report: Report, target: Target) -> list[Content]:
         check_leftovers(report, folder)
     for folder in target.sources:
         source_at(folder)
+    if target.plan:
+        read_record(report, target.plan, Plan, "run cpt data mix again, which writes it anew")
     if target.heldout:
         contents += check_heldout(report, target.heldout, source_at)
     for folder in target.phases:

@@ -56,6 +56,9 @@ def _check_numbers(report: Report, phase: Phase) -> None:
     if not needed <= blend.samples_total == sum(blend.samples.values()):
         found = f"samples_total is {blend.samples_total}, its prefixes have {sum(blend.samples.values())}"
         report.problem(path, "samples", f"{found}, training reads {needed}", phase.remedy)
+    if phase.manifest and str(phase.manifest.table.number) != phase.folder.name:
+        found = f"it is the receipt of phase {phase.manifest.table.number}"
+        report.problem(phase.folder / MANIFEST, "phase", found, phase.remedy)
     if phase.manifest and not blend.slices.items() <= phase.manifest.files.items():
         report.problem(path, "digest", "its slices are not those of manifest.json", phase.remedy)
 

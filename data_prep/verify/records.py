@@ -1,6 +1,6 @@
 """The JSON files that vouch for data: receipts, blend and manifest, as far as verification needs them.
 
-Any of them may carry `digest`, which is then that of all its other fields.
+Each carries `digest`, that of all its other fields.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.cursor_file import cursor_file
 from data_prep.verify.report import Report
-from recipes.artifacts import digest, read_json
+from recipes.artifacts import is_sealed, read_json
 from recipes.errors import UserError
 
 
@@ -18,6 +18,12 @@ class Record(BaseModel):
     """The fields that are checked; others may be there."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class Sealed(Record):
+    """A file."""
+
+    digest: str
 
 
 class Account(Record):
@@ -29,7 +35,7 @@ class Account(Record):
     files: dict[str, str]  # name -> sha256; empty if no document was left
 
 
-class ShardReceipt(Account):
+class ShardReceipt(Account, Sealed):
     """shards/<source>/receipt.json."""
 
     source: str
@@ -39,13 +45,13 @@ class ShardReceipt(Account):
     heldout: Account
 
 
-class HeldoutReceipt(Record):
+class HeldoutReceipt(Sealed):
     """heldout/receipt.json."""
 
     sources: dict[str, Account]
 
 
-class PhaseBlend(Record):
+class PhaseBlend(Sealed):
     """phases/<n>/blend.json."""
 
     prefixes: list[str] = Field(min_length=1)
@@ -58,8 +64,11 @@ class PhaseBlend(Record):
     vocab_size: int
     slices: dict[str, str]  # file -> sha256
     shards: dict[str, dict[str, str]]  # source -> file -> sha256, when the slices were cut
-    digest: str
     packing: str | None = None
+
+
+class Plan(Sealed):
+    """plan.json: only its digest is checked."""
 
 
 class Row(Record):
@@ -71,6 +80,7 @@ class Row(Record):
 
 
 class Table(Record):
+    number: int  # of the phase
     sources: list[Row]
 
 
@@ -80,7 +90,7 @@ class Given(Record):
     sha256: str
 
 
-class Manifest(Record):
+class Manifest(Sealed):
     """phases/<n>/manifest.json."""
 
     files: dict[str, str]
@@ -93,7 +103,7 @@ class Manifest(Record):
         return self.files | {cursor_file(name): given.sha256 for name, given in self.after.items()}
 
 
-Kind = TypeVar("Kind", bound=Record)
+Kind = TypeVar("Kind", bound=Sealed)
 
 
 def read_record(report: Report, path: Path, kind: type[Kind], remedy: str) -> Kind | None:
@@ -109,8 +119,7 @@ def read_record(report: Report, path: Path, kind: type[Kind], remedy: str) -> Ki
         field = ".".join(map(str, first["loc"])) or "the whole"
         report.problem(path, "record", f"field {field}: {first['msg']}", remedy)
     else:
-        rest = {name: value for name, value in content.items() if name != "digest"}
-        if "digest" in content and content["digest"] != digest(rest):
+        if not is_sealed(content):
             report.problem(path, "digest", "its content is not what its own digest was made from", remedy)
         return record
     return None

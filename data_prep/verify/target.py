@@ -15,6 +15,7 @@ class Target(NamedTuple):
 
     sources: tuple[Path, ...] = ()  # folders
     heldout: Path | None = None  # folder
+    plan: Path | None = None  # file
     phases: tuple[Path, ...] = ()  # folders
     datasets: tuple[Path, ...] = ()  # prefixes, without a receipt
     parents: tuple[Path, ...] = ()  # folders where a killed build may have left something
@@ -41,7 +42,8 @@ def _in_folder(path: Path) -> Target:
     if run.shards.is_dir() or _phases(run).is_dir():
         heldout = run.heldout if run.shards.is_dir() or run.heldout.is_dir() else None
         parents = (path, run.shards, run.heldout, _phases(run))
-        return Target(_folders(run.shards), heldout, _folders(_phases(run)), parents=parents)
+        plan = run.plan if run.plan.is_file() else None
+        return Target(_folders(run.shards), heldout, plan, _folders(_phases(run)), parents=parents)
     if path == parent.shards:
         return Target(_folders(path), parents=(path,))
     if path == parent.heldout:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
@@ -156,6 +157,17 @@ def test_it_is_said_why_a_phase_is_built_again(run: RunFolder) -> None:
     assert last == "what earlier phases read of general_tr, laws, decisions and 7 more changed"
     why()
     assert (run.phase(4) / "manifest.json").read_bytes() == first  # it does not tell what was there before
+
+
+@pytest.mark.parametrize("record", ["plan.json", "phases/1/manifest.json"])
+@pytest.mark.parametrize("harm", [lambda text: text[:40], lambda text: text.replace(b": 384", b": 385", 1)])
+def test_a_damaged_record_is_mended(run: RunFolder, record: str, harm: Callable[[bytes], bytes]) -> None:
+    build(TINY, SAMPLE, run, [1])
+    before = (run.root / record).read_bytes()
+    (run.root / record).write_bytes(harm(before))
+    assert (run.root / record).read_bytes() != before
+    build(TINY, SAMPLE, run, [1])
+    assert (run.root / record).read_bytes() == before
 
 
 def test_a_change_leaves_the_phases_after_it_that_read_other_sources(run: RunFolder) -> None:

@@ -187,6 +187,7 @@ def test_nothing_is_built_yet(run: RunFolder) -> None:
 
 
 DAMAGE = ["shards/laws/documents.bin", "shards/corpus.json", "shards/laws/receipt.json", "heldout/laws.jsonl"]
+DAMAGE += ["heldout/receipt.json"]
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
@@ -198,6 +199,18 @@ def test_a_truncated_file_is_made_again(make_corpus: MakeCorpus, build: Callable
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     build(corpus)
     assert snapshot(run.root) == before
+
+
+@pytest.mark.parametrize("record", ["shards/laws/receipt.json", "heldout/receipt.json"])
+def test_a_record_with_another_number_is_made_again(
+    make_corpus: MakeCorpus, build: Callable, run: RunFolder, record: str
+) -> None:
+    corpus = make_corpus({"laws": LAWS}, heldout_fraction=0.2)
+    build(corpus)
+    before = (run.root / record).read_bytes()
+    (run.root / record).write_bytes(before.replace(b'"documents": ', b'"documents": 1', 1))
+    build(corpus)
+    assert (run.root / record).read_bytes() == before
 
 
 def test_shards_that_were_trained_on_are_not_replaced(make_corpus: MakeCorpus, build: Callable, run: RunFolder) -> None:

@@ -13,7 +13,7 @@ import pytest
 from data_prep.bundled import SAMPLE
 from data_prep.indexed import ShardWriter, data_file, index_file, read_index, write_index
 from data_prep.mixture import build
-from recipes.artifacts import digest, file_digest, write_json
+from recipes.artifacts import file_digest, sealed, write_json
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
 
@@ -62,7 +62,7 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
         ended = {name: [[*text, SEPARATOR] for text in documents] for name, documents in sources.items()}
         receipts = {name: _write_source(run, name, documents) for name, documents in ended.items()}
         heldout = {name: {"domain": "any", **receipt["heldout"]} for name, receipt in receipts.items()}
-        write_json(run.heldout / "receipt.json", {"sources": heldout})
+        write_json(run.heldout / "receipt.json", sealed({"sources": heldout}))
         _write_phase(run, receipts, packed)
         return run
 
@@ -88,7 +88,7 @@ def _write_source(run: RunFolder, name: str, documents: Documents) -> dict[str, 
         "vocab_size": VOCABULARY,
         "heldout": _write_account(run.heldout / name, [[9, SEPARATOR]]),
     }
-    write_json(folder / "receipt.json", receipt)
+    write_json(folder / "receipt.json", sealed(receipt))
     return receipt
 
 
@@ -132,6 +132,6 @@ def _write_phase(run: RunFolder, receipts: dict[str, Any], packed: bool) -> None
         "shards": {name: receipt["files"] for name, receipt in receipts.items()},
         "packing": "best_fit" if packed else "concatenate",
     }
-    write_json(folder / "blend.json", blend | {"digest": digest(blend)})
+    write_json(folder / "blend.json", sealed(blend))
     files = {**files, "blend.json": hashlib.sha256((folder / "blend.json").read_bytes()).hexdigest()}
-    write_json(folder / "manifest.json", {"files": files, "table": {"sources": rows}})
+    write_json(folder / "manifest.json", sealed({"files": files, "table": {"number": 1, "sources": rows}}))

@@ -68,7 +68,7 @@ def test_what_was_just_built_has_no_fault(sample_phases: RunFolder) -> None:
     written = {path for folder in ("shards", "heldout", "phases") for path in (sample_phases.root / folder).rglob("*")}
     records = {path for path in written if path.name in ("receipt.json", "blend.json", "manifest.json")}
     vouched_for = {path for path in written if path.suffix in (".bin", ".idx", ".jsonl") or path.parent.name == "given"}
-    assert records | vouched_for == set(report.files)
+    assert records | vouched_for | {sample_phases.plan} == set(report.files)
     structural(sample_phases, [1, 2, 3, 4])
 
 
@@ -273,7 +273,8 @@ def test_every_changed_byte_of_a_shards_index_is_found_without_tokens(run: RunFo
 @given(data=st.data())
 def test_every_flipped_bit_is_found_in_full_mode(small: RunFolder, data: st.DataObject) -> None:
     pairs = [path for path in small.root.rglob("*") if path.suffix in (".bin", ".idx", ".jsonl")]
-    files = sorted(path for path in [*pairs, small.phase(1) / "blend.json"] if not path.is_symlink())
+    records = list(small.root.rglob("*.json"))
+    files = sorted(path for path in [*pairs, *records] if not path.is_symlink())
     path = data.draw(st.sampled_from(files))
     content = path.read_bytes()
     offset = data.draw(st.integers(0, len(content) - 1))
@@ -303,6 +304,18 @@ def test_a_shard_rewritten_in_place_is_found(run: RunFolder) -> None:
     assert not report.problems
     assert [(warning.path, warning.check) for warning in report.warnings] == [(path, "changed")]
     assert ("shards/laws/documents.bin", "digest") in found(check(run.phase(2), full=True), run.root)
+
+
+def test_phases_in_each_others_place_are_found(run: RunFolder) -> None:
+    swap(run.phase(1), run.phase(2))
+    assert found(check(run.root), run.root) == {(f"phases/{number}/manifest.json", "phase") for number in (1, 2)}
+    with pytest.raises(UserError, match="it is the receipt of phase 2; build the mixture of phase 1 again"):
+        structural(run, [1])
+
+
+def test_a_changed_plan_is_found(run: RunFolder) -> None:
+    patch(run.plan, run.plan.read_bytes().index(b'"seed": ') + 8, b"9")
+    assert found(check(run.root), run.root) == {("plan.json", "digest")}
 
 
 def test_a_shard_that_was_built_again_is_found(make_run: MakeRun) -> None:
