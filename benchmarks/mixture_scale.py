@@ -234,6 +234,8 @@ def main() -> None:
         mix_and_report(run, arguments.child)
         return
     if not (run.root / "receipts.json").is_file():
+        if run.root.is_dir() and any(run.root.iterdir()):
+            sys.exit(f"{run.root} holds something else, and would be removed at the end; name a new folder")
         receipts = make_shards(run, int(arguments.documents))
         (run.root / "receipts.json").write_text(json.dumps(receipts))
     receipts = json.loads((run.root / "receipts.json").read_text())

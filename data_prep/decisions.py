@@ -57,9 +57,14 @@ def _alike(search: Search, options: NearDuplicates, notes: list[str]) -> list[Sh
     if found.unfinished:
         notes.append(f"{found.unfinished:,} groups of documents that share a MinHash band were not compared in full")
     return [
-        search.show((pair.part, pair.row), (pair.kept_part, pair.kept_row), f"Jaccard about {pair.jaccard:.2f}")
+        search.show((pair.part, pair.row), (pair.kept_part, pair.kept_row), _likeness(pair.jaccard, options))
         for pair in found.pairs[:PAIRS]
     ]
+
+
+def _likeness(jaccard: float, options: NearDuplicates) -> str:
+    by_others = ", alike by way of others of its group" if jaccard < options.jaccard else ""
+    return f"Jaccard about {jaccard:.2f}{by_others}"
 
 
 def _same_meaning(search: Search, options: SemanticDuplicates) -> list[Shown]:

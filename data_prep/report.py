@@ -3,10 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from data_prep.cleaned import CONTAMINATED, NEAR_DUPLICATE, REASONS, SEMANTIC_DUPLICATE
 from data_prep.shard_receipts import Receipt
 from recipes.artifacts import atomic_file
 
 TEMPLATE = "report.html.j2"
+TITLES = {
+    REASONS[NEAR_DUPLICATE]: "Near-duplicates that go, each beside the first document of its group, which stays",
+    REASONS[SEMANTIC_DUPLICATE]: "Documents of the same meaning that go, each beside the one that stays",
+    REASONS[CONTAMINATED]: "Contaminated documents that go, each beside what it shares with an item that is kept out",
+}
 
 
 def write_report(corpus: str, receipts: list[Receipt], decided: dict[str, Any], target: Path) -> None:
@@ -28,6 +34,7 @@ def write_report(corpus: str, receipts: list[Receipt], decided: dict[str, Any], 
         sources=[_row(receipt) for receipt in receipts],
         receipts=receipts,
         shown=decided.get("shown", {}),
+        titles=TITLES,
         notes=decided.get("notes", []),
     )
     with atomic_file(target) as partial:

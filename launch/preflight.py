@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch.lock import hold_lock
-from launch.readiness import unfinished_phases
+from launch.readiness import check_data, unfinished_phases
 from recipes.cluster import BatchIdentity, Cluster, Container, batch_identity
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -24,7 +24,7 @@ def preflight(
             the weights to start from, or what the run was started with before.
     """
     _check_image(cluster.container)
-    unfinished_phases(recipe, run, phases, cluster.world_size)
+    check_data(run, unfinished_phases(recipe, run, phases, cluster.world_size))
     hold_lock(run, recipe, phases, cluster.container, accept)
     return [batch_identity(recipe.phase(number), cluster.world_size) for number in phases]
 

@@ -29,6 +29,18 @@ def unfinished_phases(recipe: Recipe, run: RunFolder, phases: Sequence[int], wor
     return todo
 
 
+def check_data(run: RunFolder, phases: Sequence[int]) -> None:
+    """Refuse damaged data: the structure of what `phases` read, as `cpt data verify` checks it, and no token.
+
+    Raises:
+        UserError: the first problem.
+    """
+    if phases and run.shards.is_dir():  # else the data is not of this project, and nobody vouches for it
+        from data_prep.verify.check import structural  # numpy
+
+        structural(run, phases)
+
+
 def check_parts(recipe: Recipe, phases: Sequence[int]) -> None:
     """Refuse phases that need what is not installed here; to be asked where the ranks run, inside their container."""
     if recipe.wandb and importlib.util.find_spec("wandb") is None:

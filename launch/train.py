@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from launch.environment import free_port
 from launch.lock import hold_lock, one_at_a_time
-from launch.readiness import unfinished_phases
+from launch.readiness import check_data, unfinished_phases
 from recipes.cluster import Cluster
 from recipes.errors import UserError
 from recipes.layout import RunFolder
@@ -39,6 +39,7 @@ def train(
     if machine.container.kind != "bare":
         raise UserError(f"cluster {machine.name} runs in a container, this trains without one; use sbatch.")
     todo = unfinished_phases(loaded, run, phases, machine.ranks_per_node)
+    check_data(run, todo)
     hold_lock(run, loaded, phases, machine.container, accept_changes)
     if not todo:
         return

@@ -72,6 +72,7 @@ def test_what_repeats_a_held_out_document_goes(make_corpus: MakeCorpus, build: C
     assert receipts["web"]["dropped"] == {"contaminated": 1}
     assert receipts["laws"]["dropped"] == {}
     (shown,) = read_json(run.selection / "receipt.json")["shown"]["contaminated"]
+    assert "<h2>Contaminated documents that go" in run.data_report.read_text()
     assert shown["kept"]["source"] == "held out, laws, laws.jsonl.gz"
 
 

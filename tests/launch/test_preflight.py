@@ -1,8 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from data_prep.mixture import build
 from launch.allocation import Allocation, as_allocated
 from launch.preflight import preflight
 from recipes.errors import UserError
@@ -54,6 +56,22 @@ def test_a_lost_shard_behind_a_link(run):
     (run.phase(1) / "laws.bin").symlink_to("../../shards/laws/documents.bin")
     with pytest.raises(UserError, match=r"laws\.bin: missing"):
         preflight(TINY, TWO, run, [1])
+
+
+def test_damaged_data(run, tmp_path):
+    """As it lies on disk after data_prep; the token that is cut off would be missed days later."""
+    texts = "".join(json.dumps({"text": f"kanun madde {number} " * 20}) + "\n" for number in range(3_000))
+    (tmp_path / "laws.jsonl").write_text(texts)
+    source = {"name": "laws", "domain": "legal", "files": ["laws.jsonl"], "language": "tr", "licence": "none"}
+    (tmp_path / "corpus.yaml").write_text(json.dumps({"name": "laws", "cleaning": "basic", "sources": [source]}))
+    shutil.rmtree(run.phase(1))
+    recipe = load_recipe("qwen3_tiny", [f"phases.{number}.mixture={{legal: 1.0}}" for number in range(1, 5)])
+    build(recipe, tmp_path / "corpus.yaml", run, [1])
+    preflight(recipe, TWO, run, [1])
+    with (run.shards / "laws" / "documents.bin").open("r+b") as stream:
+        stream.truncate(1000)
+    with pytest.raises(UserError, match=r"shards/laws/documents\.bin: size check: it has 1000 bytes"):
+        preflight(recipe, TWO, run, [1])
 
 
 def test_no_image(run, tmp_path, monkeypatch):
