@@ -21,7 +21,7 @@ from data_prep.spool import Spool
 from data_prep.strict import account
 from data_prep.turn import Turn
 
-BATCH_BYTES = 4_000_000  # of text in memory at once, and a document more
+BATCH_BYTES = 1_000_000  # of text encoded at once, and a document more: it, its copy and its tokens stay in the cache
 CHECKED_DOCUMENTS = 32  # per source
 CHECKED_CHARACTERS = 4_000  # of each
 SPOOLED = 64 << 20  # bytes of a stream that wait for their turn in memory; more wait on disk

@@ -33,7 +33,8 @@ def json_line_documents(part: Part, text_field: str, dropped: Dropped) -> Iterat
             if isinstance(text, bytes):
                 yield RawDocument(text, name, number)
             elif text:
-                dropped.add(text.reason, name, number, line[: 4 * EXCERPT].decode("utf-8", "replace"))
+                excerpt = line.removesuffix(b"\n")[: 4 * EXCERPT]
+                dropped.add(text.reason, name, number, excerpt.decode("utf-8", "replace"))
     except DAMAGE as error:
         refuse_unreadable(path, error)
         dropped.add(_DAMAGED[path.suffix], name, number + 1, str(error))
@@ -54,7 +55,7 @@ def _parser(field: str) -> Callable[[bytes], Any]:
 
 def _text(line: bytes, field: str, parse: Callable[[bytes], Any]) -> bytes | _Unusable | None:
     """The text of one line; None for an empty line."""
-    if len(line) > LARGEST:
+    if len(line) - line.endswith(b"\n") > LARGEST:
         return _Unusable("too_large")
     try:
         return parse(line)[field]
