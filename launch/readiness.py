@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 
 from recipes.blend import Blend, load_blend
-from recipes.checkpoints import final_checkpoint, find_start
+from recipes.checkpoints import DIGESTS, final_checkpoint, find_damage, find_start
 from recipes.cluster import batch_identity
 from recipes.engine.platform import has_transformer_engine
 from recipes.errors import UserError
@@ -22,7 +22,7 @@ def unfinished_phases(recipe: Recipe, run: RunFolder, phases: Sequence[int], wor
     for number in phases:
         _check_blend(load_blend(run, number), recipe, number)
         _check_batch(recipe, number, world_size)
-    todo = [number for number in sorted(phases) if final_checkpoint(run, number) is None]
+    todo = [number for number in sorted(phases) if not _is_finished(run, number)]
     for number in todo:
         if number - 1 not in todo:
             find_start(recipe, run, number)
@@ -39,6 +39,12 @@ def check_data(run: RunFolder, phases: Sequence[int]) -> None:
         from data_prep.verify.check import structural  # numpy
 
         structural(run, phases)
+
+
+def _is_finished(run: RunFolder, number: int) -> bool:
+    """Whether the end of a phase is there, with every file as large as it was saved: to read them all takes long."""
+    end = final_checkpoint(run, number)
+    return end is not None and not ((end / DIGESTS).is_file() and find_damage(end, read=False))
 
 
 def check_parts(recipe: Recipe, phases: Sequence[int]) -> None:

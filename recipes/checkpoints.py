@@ -85,13 +85,13 @@ def write_digests(checkpoint: Path, digests: Iterable[dict[str, FileDigest]]) ->
     write_json(checkpoint / DIGESTS, {name: digest._asdict() for name, digest in entries})
 
 
-def find_damage(checkpoint: Path, rank: int = 0, ranks: int = 1) -> str | None:
-    """What is wrong with the files of a checkpoint, or None; one of `ranks` reads its share of them."""
+def find_damage(checkpoint: Path, rank: int = 0, ranks: int = 1, read: bool = True) -> str | None:
+    """What is wrong with the files of a checkpoint, or None; one of `ranks` looks at its share, and may `read` it."""
     try:
         digests = {name: FileDigest(**entry) for name, entry in read_json(checkpoint / DIGESTS).items()}
     except (UserError, TypeError, AttributeError):
         return f"{DIGESTS} is missing or unreadable"
-    return first_difference(checkpoint, digests, share(digests, rank, ranks))
+    return first_difference(checkpoint, digests, share(digests, rank, ranks), read)
 
 
 def set_aside(checkpoint: Path) -> Path:

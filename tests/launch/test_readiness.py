@@ -10,6 +10,7 @@ from tiny_run import tiny_cluster, tiny_data, tiny_recipe
 
 from launch.readiness import check_parts, unfinished_phases
 from launch.train import train
+from recipes.checkpoints import digests_of_rank, write_digests
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
@@ -26,6 +27,22 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_all_phases_are_left_at_first(run: RunFolder, tmp_path: Path) -> None:
     assert unfinished_phases(load_recipe(str(tiny_recipe(tmp_path / "tiny.yaml"))), run, [2, 1], 2) == [1, 2]
+
+
+def test_a_phase_whose_last_checkpoint_lost_bytes_is_left(run: RunFolder, tmp_path: Path) -> None:
+    recipe = load_recipe(str(tiny_recipe(tmp_path / "tiny.yaml")))
+    end = run.checkpoints(1) / "iteration_0000008"
+    (end / "weights").mkdir(parents=True)
+    metadata = end / "weights" / "metadata.json"
+    metadata.write_bytes(b"{}")
+    assert unfinished_phases(recipe, run, [1, 2], 2) == [2]  # as NeMo alone would save it
+    write_digests(end, [digests_of_rank(end, 0)])
+    for content, left in ((b"{}", [2]), (b"[]", [2]), (b"{", [1, 2])):  # the same size is for those who read it
+        metadata.write_bytes(content)
+        assert unfinished_phases(recipe, run, [1, 2], 2) == left
+    metadata.write_bytes(b"{}")
+    (end / "digests.json").write_text("[")
+    assert unfinished_phases(recipe, run, [1, 2], 2) == [1, 2]
 
 
 @pytest.mark.parametrize(
