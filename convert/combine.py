@@ -16,6 +16,7 @@ from torch import Tensor
 from convert import manifest
 from convert.checks import check_tensor
 from convert.mapping import Size, Slot
+from convert.origin import origin
 from convert.weights import Weights
 from recipes.artifacts import read_json
 from recipes.errors import UserError
@@ -98,13 +99,14 @@ class Combination:
 
     @property
     def description(self) -> dict[str, Any]:
-        """For manifest and model card: the method, and every model's place, coefficient and what else is known."""
+        """For manifest and model card: the method, and every model's place, coefficient, and what is known of it."""
         terms = [
             {
                 "place": model.place,
                 "coefficient": coefficient,
                 "iteration": model.iteration,
                 "digest": _stated_digest(model.place),
+                "origin": origin(Path(model.place)),
             }
             for model, coefficient in self.terms
         ]

@@ -45,11 +45,15 @@ def stated_shape(checkpoint: Path) -> Qwen3Shape | None:
     return validate(Qwen3Shape, shape, f"{run[0].lock}: its model.shape is damaged") if run and shape else None
 
 
-def origin(checkpoint: Path) -> dict[str, Any] | None:
-    """Phase, digest of the recipe, of the phase's data and of the run lock; None outside a locked run."""
-    run = run_of(checkpoint)
+def origin(model: Path) -> dict[str, Any] | None:
+    """Phase, digest of the recipe, of the phase's data and of the run lock; outside a locked run what conversion.json
+    notes of the one that the model was made from; None where nothing does.
+    """
+    run = run_of(model)
     if run is None or not run[0].lock.is_file():
-        return None
+        manifest = model / "conversion.json"
+        noted = read_fields(manifest).get("origin") if manifest.is_file() else None
+        return noted if isinstance(noted, dict) else None
     folder, phase = run
     lock = read_fields(folder.lock)
     data = lock.get("data")

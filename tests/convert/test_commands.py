@@ -74,6 +74,8 @@ def test_a_checkpoint_in_a_run_knows_its_base(model: Path, tmp_path: Path) -> No
     (run / "run.lock.json").write_text('{"recipe": {"name": "tiny"}, "data": {"1": "abc"}, "base": "def"}')
     manifest = convert_export(trained, tmp_path / "out", **PLAIN)
     assert {"phase": 1, "data": "abc", "base": "def"}.items() <= manifest["origin"].items()
+    merged = convert_merge(tmp_path / "merged", [str(trained), str(tmp_path / "out"), str(model)], dtype=None, **ALONE)
+    assert [term["origin"] for term in merged["combination"]["terms"]] == [manifest["origin"], manifest["origin"], None]
 
 
 def test_merges(model: Path, nemo: Path, tmp_path: Path) -> None:
