@@ -54,17 +54,19 @@ def convert_export(
         UserError: neither a base nor both shape and tokenizer are known, or the conversion is impossible.
     """
     from convert.export_hf import Surroundings, export_hf, from_base
+    from convert.known_card import known_card
     from convert.origin import base_of
 
-    options = {"dtype": _dtype(dtype), "card": card, **_options(verify, progress)}
     if shape is not None and tokenizer is not None:
-        return export_hf(checkpoint, out, Surroundings(shape, tokenizer), **options)
-    base = base or base_of(checkpoint)
-    if base is None:
+        surroundings = Surroundings(shape, tokenizer)
+    elif base := base or base_of(checkpoint):
+        surroundings = from_base(base)
+    else:
         raise UserError(
             f"{checkpoint}: a checkpoint says neither heads nor tokenizer; give the base model's folder with --base."
         )
-    return export_hf(checkpoint, out, from_base(base), **options)
+    options = {"dtype": _dtype(dtype), "card": card or known_card(checkpoint, base), **_options(verify, progress)}
+    return export_hf(checkpoint, out, surroundings, **options)
 
 
 def convert_merge(

@@ -104,7 +104,8 @@ def write_hf_folder(
             written,
         )
         name = str(written).removeprefix("torch.")
-        (folder / "README.md").write_text(render_card(card or Card(), source.iteration, name), encoding="utf-8")
+        text = render_card(card or Card(), source.iteration, name, source.shape)
+        (folder / "README.md").write_text(text, encoding="utf-8")
         if verify:
             read_back(HfFolder(folder), digests, out, progress)
         compared = compare(source, folder) if compare else None

@@ -20,6 +20,7 @@ from convert.manifest import NAME as MANIFEST
 from recipes.artifacts import atomic_file
 from recipes.errors import UserError
 from recipes.load import read_stated
+from recipes.shape import Qwen3Shape
 
 README = "README.md"
 HERE = 'model_id = "."  # this folder; from elsewhere its path or its name on the Hub'
@@ -86,13 +87,15 @@ class _Exported(BaseModel):
 
     iteration: int | None
     dtype: str
+    shape: Qwen3Shape | None = None
 
 
-def render_card(card: Card, iteration: int | None, dtype: str) -> str:
+def render_card(card: Card, iteration: int | None, dtype: str, shape: Qwen3Shape | None = None) -> str:
     """The text of README.md; `iteration` counts the optimizer steps behind the weights, of the last phase."""
     header = yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)
     bases = (card.base_model,) if isinstance(card.base_model, str) else card.base_model or ()
-    text = _template().render(card=card, bases=bases, iteration=iteration, dtype=dtype, here=_Verbatim(HERE))
+    facts = {"iteration": iteration, "dtype": dtype, "shape": shape, "here": _Verbatim(HERE)}
+    text = _template().render(card=card, bases=bases, **facts)
     return sealed(f"---\n{header}---\n\n{text}")
 
 
@@ -106,7 +109,7 @@ def refresh_card(folder: Path, card: Card) -> bool:
     before = path.read_text(encoding="utf-8") if path.is_file() else None
     if before is not None and not is_generated(before):
         return False
-    text = render_card(card, manifest.iteration, manifest.dtype)
+    text = render_card(card, manifest.iteration, manifest.dtype, manifest.shape)
     if text != before:
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -144,6 +147,15 @@ def front_matter(readme: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UserError(f"{readme}: expected YAML fields between two lines of `---` at the beginning; add them.")
     return fields
+
+
+def licence_of(folder: Path) -> str | None:
+    """What a model's own card says; a continued model keeps it."""
+    try:
+        licence = front_matter(folder / README).get("license")
+    except UserError:
+        return None  # no card: not known
+    return licence if isinstance(licence, str) and licence != "other" else None
 
 
 def _front_matter(card: Card) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from convert.manifest import NAME as MANIFEST
-from convert.model_card import README, Card, Phase, Score, Source, front_matter, refresh_card
+from convert.model_card import README, Card, Phase, Score, Source, licence_of, refresh_card
 from evaluation.commands import read_results
 from evaluation.results import Result, compare
 from recipes.artifacts import digest, file_digest
@@ -68,7 +68,7 @@ def model_card(recipe: Recipe, run: RunFolder, phase: int) -> Card:
         name=f"{recipe.name}, phase {phase} {recipe.phase(phase).name}",
         base_model=recipe.model.hf_id,
         languages=tuple(sorted({source.language for source in sources if len(source.language) < 4})),  # not `code`
-        licence=_licence(recipe),
+        licence=licence_of(Path(str(recipe.model.base))) if recipe.model.init == "hf" else None,
         sources=tuple(sources),
         phases=tuple(
             Phase(f"{number} {recipe.phase(number).name}", tokens[number], _phase_settings(recipe, number))
@@ -112,17 +112,6 @@ def _tokens(run: RunFolder, number: int) -> dict[str, int]:
 
 def _source(receipt: _Receipt) -> Source:
     return Source(receipt.source, receipt.domain, receipt.language, receipt.licence)
-
-
-def _licence(recipe: Recipe) -> str | None:
-    """What the base's own card says; a continued model keeps it."""
-    if recipe.model.init != "hf":
-        return None
-    try:
-        licence = front_matter(Path(str(recipe.model.base)) / README).get("license")
-    except UserError:
-        return None  # no card: not known
-    return licence if isinstance(licence, str) and licence != "other" else None
 
 
 def _phase_settings(recipe: Recipe, number: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from convert.commands import convert_average, convert_export, convert_import, convert_merge, summary
+from convert.model_card import front_matter
 from convert.passage import QUIET
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
@@ -76,6 +77,27 @@ def test_a_checkpoint_in_a_run_knows_its_base(model: Path, tmp_path: Path) -> No
     assert {"phase": 1, "data": "abc", "base": "def"}.items() <= manifest["origin"].items()
     merged = convert_merge(tmp_path / "merged", [str(trained), str(tmp_path / "out"), str(model)], dtype=None, **ALONE)
     assert [term["origin"] for term in merged["combination"]["terms"]] == [manifest["origin"], manifest["origin"], None]
+
+
+def test_without_a_recipe_the_card_says_what_run_and_base_say(model: Path, tmp_path: Path, shape: Qwen3Shape) -> None:
+    run = tmp_path / "run"
+    trained = run / "training" / "phase_2" / "iteration_0000008"
+    convert_import(model, trained, None, False, **ALONE)
+    convert_export(trained, tmp_path / "bare", base=model, **PLAIN)
+    bare = (tmp_path / "bare" / "README.md").read_text()
+    assert f"Weights in float32.\n{shape.parameters:,} parameters: 3 layers of width 40 (MLP 56),\n" in bare
+    assert "6 query heads and 2 of keys and values, each of 24; 300 tokens,\nuntied embeddings, up to 64" in bare
+    assert "- exported from: phase_2/iteration_0000008\n- base: " in bare and "run lock" not in bare
+    assert front_matter(tmp_path / "bare" / "README.md").keys() == {"library_name", "pipeline_tag", "tags"}
+
+    (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    lock = {"recipe": {"name": "tiny", "model": {"hf_id": "Qwen/Qwen3-4B"}}, "data": {"2": "abc"}, "base": "def"}
+    (run / "run.lock.json").write_text(json.dumps(lock))
+    convert_export(trained, tmp_path / "known", base=model, **PLAIN)
+    fields, text = front_matter(tmp_path / "known" / "README.md"), (tmp_path / "known" / "README.md").read_text()
+    assert (fields["base_model"], fields["license"]) == ("Qwen/Qwen3-4B", "apache-2.0")
+    assert "# tiny, phase 2\n" in text and "- data: abc\n- base weights: def\n- run lock: " in text
+    assert str(tmp_path) not in text
 
 
 def test_merges(model: Path, nemo: Path, tmp_path: Path) -> None:
