@@ -72,6 +72,7 @@ def hold_lock(
     before = _written(path) if path.is_file() else {}
     for part in ("data", "files"):
         now[part] = {**before.get(part, {}), **now[part]}
+    _refuse_rewritten(run, before, now)
     now["tokenizer"] = now["tokenizer"] or before.get("tokenizer")  # it need not lie where training runs
     accepted = _accepted(path, before | {"files": _same_files(run, before, now)}, now, accept) if before else []
     now["history"] = before.get("history", []) + accepted
@@ -164,6 +165,26 @@ def _same_files(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> 
         number: {name: entry(number, name, known) for name, known in files.items()}
         for number, files in before.get("files", {}).items()
     }
+
+
+def _refuse_rewritten(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """A file that the lock has not seen yet, and that is younger than its receipt, must be what was stated: it is read.
+
+    Raises:
+        UserError: it is not.
+    """
+    for number, files in now["files"].items():
+        for name in files.keys() - before.get("files", {}).get(number, {}).keys():
+            path = run.phase(int(number)) / name
+            stated = _stated_digest(_blend(run, int(number)), name)
+            if stated and _is_younger_than_receipt(path.resolve()) and file_digest(path) != stated:
+                raise UserError(f"{path}: it was written again since its receipt, with other content; build it again.")
+
+
+def _is_younger_than_receipt(path: Path) -> bool:
+    receipts = (path.parent / name for name in ("receipt.json", "manifest.json"))  # of a shard, of a phase
+    written = path.stat().st_mtime_ns
+    return any(receipt.is_file() and written > receipt.stat().st_mtime_ns for receipt in receipts)
 
 
 def _stated_digest(blend: dict[str, Any], name: str) -> str | None:

@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,23 @@ def test_a_damaged_lock_is_one_sentence(
     for use in (lambda: hold_lock(run, recipe(tmp_path), [1]), lambda: refuse_other_recipe(run, recipe(tmp_path))):
         with pytest.raises(UserError, match=r"run\.lock\.json: (the file is damaged|expected fields by name).*restore"):
             use()
+
+
+@pytest.mark.parametrize("file", ["first.bin", "second.idx"])
+def test_what_was_rewritten_before_the_first_start_is_refused_and_what_was_touched_is_not(
+    run: RunFolder, tmp_path: Path, file: str
+) -> None:
+    path, blend = run.phase(1) / file, run.phase(1) / "blend.json"
+    whole, stated = path.read_bytes(), {"slices": {file: file_digest(path)}}
+    if file.endswith(".bin"):
+        stated = {"shards": {"first": {"documents.idx": "", "documents.bin": file_digest(path)}}}
+    write_json(blend, read_json(blend) | stated)
+    write_json(blend.with_name("manifest.json"), {})
+    for content in (whole[::-1], whole):
+        path.write_bytes(content)
+        os.utime(path, (2e9, 2e9))
+        with nullcontext() if content == whole else pytest.raises(UserError, match=rf"{file}: it was written again"):
+            hold_lock(run, recipe(tmp_path), [1])
 
 
 def test_an_accepted_change_is_noted_once_and_holds_from_then_on(run: RunFolder, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import pytest
 from data_prep.mixture import build
 from launch.allocation import Allocation, as_allocated
 from launch.preflight import preflight
+from launch.train import train
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_cluster, load_recipe
 
 TINY, TWO = load_recipe("qwen3_tiny"), load_cluster("local")
+LEGAL = [f"phases.{number}.mixture={{legal: 1.0}}" for number in range(1, 5)]
 
 
 @pytest.fixture
@@ -58,20 +60,57 @@ def test_a_lost_shard_behind_a_link(run):
         preflight(TINY, TWO, run, [1])
 
 
-def test_damaged_data(run, tmp_path):
-    """As it lies on disk after data_prep; the token that is cut off would be missed days later."""
+@pytest.fixture
+def built(run, tmp_path):
+    """Shards and phase 1 of a recipe, as they lie on disk after data_prep."""
     texts = "".join(json.dumps({"text": f"kanun madde {number} " * 20}) + "\n" for number in range(3_000))
     (tmp_path / "laws.jsonl").write_text(texts)
     source = {"name": "laws", "domain": "legal", "files": ["laws.jsonl"], "language": "tr", "licence": "none"}
     (tmp_path / "corpus.yaml").write_text(json.dumps({"name": "laws", "cleaning": "basic", "sources": [source]}))
     shutil.rmtree(run.phase(1))
-    recipe = load_recipe("qwen3_tiny", [f"phases.{number}.mixture={{legal: 1.0}}" for number in range(1, 5)])
+    recipe = load_recipe("qwen3_tiny", LEGAL)
     build(recipe, tmp_path / "corpus.yaml", run, [1])
-    preflight(recipe, TWO, run, [1])
-    with (run.shards / "laws" / "documents.bin").open("r+b") as stream:
-        stream.truncate(1000)
-    with pytest.raises(UserError, match=r"shards/laws/documents\.bin: size check: it has 1000 bytes"):
-        preflight(recipe, TWO, run, [1])
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("file", "size", "said"),
+    [
+        ("shards/laws/documents.bin", 1000, r"shards/laws/documents\.bin: size check: it has 1000 bytes"),
+        ("shards/laws/documents.idx", 1000, r"shards/laws/documents\.idx: size check: 1000 bytes for \d+ sequences"),
+        ("phases/1/laws.idx", 20, r"phases/1/laws\.idx: header check: .*; build the mixture of phase 1 again\.$"),
+    ],
+)
+def test_a_truncated_file(run, built, file, size, said):
+    """A token that is cut off would be missed days later."""
+    preflight(built, TWO, run, [1])
+    with (run.root / file).open("r+b") as stream:
+        stream.truncate(size)
+    with pytest.raises(UserError, match=said):
+        preflight(built, TWO, run, [1])
+
+
+def test_training_on_this_machine_looks_as_well(run, built):
+    (run.phase(1) / "laws.idx").write_bytes(b"")
+    with pytest.raises(UserError, match=r"laws\.idx: header check: the file has 0 bytes"):
+        train("qwen3_tiny", LEGAL, "local", run, [1])
+    assert not run.training.exists()  # no rank was started
+
+
+def test_a_bin_that_was_rewritten_in_place(run, built):
+    """Its structure is as it was, so the lock knows it by its time and, before the first start, its receipt."""
+    path = run.phase(1) / "laws.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[::-1])
+    with pytest.raises(
+        UserError, match=r"laws\.bin: it was written again since its receipt, with other content; build"
+    ):
+        preflight(built, TWO, run, [1])
+    path.write_bytes(whole)
+    preflight(built, TWO, run, [1])
+    path.write_bytes(whole[::-1])
+    with pytest.raises(UserError, match=r"started with files\.1\.laws\.bin\.modified = "):
+        preflight(built, TWO, run, [1])
 
 
 def test_no_image(run, tmp_path, monkeypatch):
