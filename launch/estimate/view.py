@@ -126,7 +126,13 @@ def _verdict(answer: Estimate) -> list[str]:
     if not answer.chosen:
         return [quality, "[red]No layout that was tried fits into the GPU's memory.[/]"]
     same = [candidate for candidate in answer.candidates if not candidate.changes]
-    lines = [quality, f"[bold]Recommended (→)[/]: {_gain(answer, answer.chosen)}."]
+    lines = [quality]
+    if gpu and not answer.stated.fits:
+        needs = answer.stated.memory.total / 1e9
+        lines.append(
+            f"[red]The recipe does not fit as it stands[/]: it needs {needs:.1f} GB, the GPU has {gpu.memory_gb:g}."
+        )
+    lines.append(f"[bold]Recommended (→)[/]: {_gain(answer, answer.chosen)}.")
     if answer.chosen.changes and same:
         lines.append(f"Without any such change: {_gain(answer, same[-1])}.")
     return lines
@@ -183,5 +189,5 @@ def _advice(answer: Estimate) -> list[str]:
         f"{saves.lost:.1%}, which the hours above include.",
         f"[bold]Spares[/]: {spares.expected_failures:.2f} failures are expected in this phase. With {spares.nodes} "
         f"spare node(s) the probability that more are down at once is {spares.risk:.1%}; without, "
-        f"{spares.risk_without:.0%}. The cluster file has {answer.task.cluster.spare_nodes}.",
+        f"{spares.risk_without:.1%}. The cluster file has {answer.task.cluster.spare_nodes}.",
     ]

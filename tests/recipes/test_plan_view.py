@@ -35,3 +35,14 @@ def test_the_curve_of_constant_rates_is_a_skyline() -> None:
         18 * full + " " + 24 * full,
         18 * full + " " + 24 * full + " " + 36 * full + " " + 18 * "▄",
     ]
+
+
+def test_a_schedule_that_decays_late_stays_on_top_until_then() -> None:
+    stated = "{kind: wsd, max_lr: 1e-3, min_lr: 1e-4, warmup_fraction: 0.25, decay_fraction: 0.25}"
+    lines = shown(f"phases.3.schedule={stated}", "phases.4.schedule={kind: continue}", "phases.4.optimizer_state=carry")
+    assert any("wsd 0.001" in line and "reset" in line for line in lines)
+    assert any("continue" in line and "→ 0.0001" in line and "carry" in line for line in lines)
+    first = next(at for at, line in enumerate(lines) if line.startswith("learning rate over tokens"))
+    top, bottom = (lines[at].rstrip() for at in (first + 1, first + 4))  # phase 3 begins in column 44, phase 4 in 81
+    assert top[44:50].strip() == "" and top[56:80] == 24 * "█"
+    assert top[81:85] == 4 * "█" and len(top) < len(bottom) and bottom[81:96] == 15 * "█"

@@ -72,6 +72,15 @@ def test_without_reliability_there_is_no_advice_on_saving(tmp_path) -> None:
     assert "No advice on saving and spares" in output("qwen3_4b", "--cluster", str(tmp_path / "mine.yaml"))
 
 
+def test_a_recipe_that_does_not_fit_is_told_in_words(tmp_path) -> None:
+    from recipes.load import SHIPPED
+
+    text = (SHIPPED / "clusters/mn5.yaml").read_text().replace("memory_gb: 64", "memory_gb: 40")
+    (tmp_path / "mine.yaml").write_text(text)
+    answer = output("qwen3_4b", "--cluster", str(tmp_path / "mine.yaml"))
+    assert "The recipe does not fit as it stands: it needs 51.0 GB, the GPU has 40." in answer
+
+
 def test_rows_end_with_the_run_that_was_never_fitted() -> None:
     text = output("qwen3_4b", "--cluster", "mn5", "--rows")
     assert "never fitted: mecellem_4b" in text and "with its row left out: mean" in text
