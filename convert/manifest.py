@@ -54,7 +54,7 @@ def _absolute(source: Weights) -> str:
 
 def short_place(place: str) -> str:
     """The last two names of a path: where files lie on somebody's disk is nobody's business."""
-    return "/".join(name for name in Path(place).parts[-2:] if name != "/")
+    return "/".join(name for name in Path(place).parts[-2:] if name != "/") or place
 
 
 def tools() -> dict[str, str | None]:

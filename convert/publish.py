@@ -24,7 +24,23 @@ if TYPE_CHECKING:
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
 
 
-class _Manifest(BaseModel):
+class _Term(BaseModel):
+    place: str
+
+
+class _Combination(BaseModel):
+    method: str
+    terms: list[_Term]
+
+
+class _Places(BaseModel):
+    """Where a manifest says that models lie: one, or those that a merge adds up."""
+
+    source: str
+    combination: _Combination | None = None
+
+
+class _Manifest(_Places):
     """What sending relies on in the manifest of an export."""
 
     kind: Literal["export"]
@@ -187,24 +203,17 @@ def _card_on_the_hub(readme: Path, repo_id: str) -> bytes:
 
 
 def _without_paths(manifest: Path) -> bytes:
-    """The manifest with the places that it names shortened, wherever they stand in it."""
+    """The manifest with the places that it names shortened."""
     content = read_fields(manifest)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    places = _places(content.get("combination")) or {str(content.get("source"))}
-    for place in sorted(places, key=len, reverse=True):  # one may begin like another
-        text = text.replace(_in_json(place), _in_json(short_place(place)))
-    return text.encode()
-
-
-def _places(combination: Any) -> set[str]:
-    """Where the models lie that a merge adds up, as given and in full."""
-    terms = combination.get("terms") if isinstance(combination, dict) else None
-    places = {str(term.get("place")) for term in terms or () if isinstance(term, dict)}
-    return places | {str(Path(place).absolute()) for place in places}
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    stated = _Places.model_validate(content)
+    content["source"] = short_place(stated.source)
+    if stated.combination:
+        places = [short_place(term.place) for term in stated.combination.terms]
+        for term, place in zip(content["combination"]["terms"], places, strict=True):
+            term["place"] = place
+        if len(places) > 1:
+            content["source"] = f"{stated.combination.method} of {', '.join(places)}"
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _one_line(error: Exception) -> str:

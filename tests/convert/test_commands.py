@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from convert.commands import convert_average, convert_export, convert_import, convert_merge, summary
-from convert.model_card import front_matter
+from convert.known_card import known_card
+from convert.model_card import front_matter, refresh_card
 from convert.passage import QUIET
 from recipes.errors import UserError
 from recipes.shape import Qwen3Shape
@@ -89,6 +90,8 @@ def test_without_a_recipe_the_card_says_what_run_and_base_say(model: Path, tmp_p
     assert "6 query heads and 2 of keys and values, each of 24; 300 tokens,\nuntied embeddings, up to 64" in bare
     assert "- exported from: phase_2/iteration_0000008\n- base: " in bare and "run lock" not in bare
     assert front_matter(tmp_path / "bare" / "README.md").keys() == {"library_name", "pipeline_tag", "tags"}
+    assert refresh_card(tmp_path / "bare", known_card(trained, model))
+    assert (tmp_path / "bare" / "README.md").read_text() == bare
 
     (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     lock = {"recipe": {"name": "tiny", "model": {"hf_id": "Qwen/Qwen3-4B"}}, "data": {"2": "abc"}, "base": "def"}

@@ -148,12 +148,13 @@ def test_no_path_of_the_sender_is_sent(
     model, twin = make_model().rename(private / "base"), private / 'base "2"'
     shutil.copytree(model, twin)
     out = private / "out"
-    convert_merge(out, [str(model), str(twin)][:terms], dtype=None, verify=False, progress=QUIET)
+    monkeypatch.chdir(twin)
+    convert_merge(out, [str(model), "."][:terms], dtype=None, verify=False, progress=QUIET)
     publish(out, REPO, False, yes)
     sent, _ = hub.commit()
     manifest = json.loads(sent["conversion.json"])
-    assert [term["place"] for term in manifest["combination"]["terms"]] == ["my runs/base", 'my runs/base "2"'][:terms]
-    assert manifest["source"] == ("my runs/base" if terms == 1 else 'average of my runs/base, my runs/base "2"')
+    assert [term["place"] for term in manifest["combination"]["terms"]] == ["my runs/base", "."][:terms]
+    assert manifest["source"] == ("my runs/base" if terms == 1 else "average of my runs/base, .")
     assert "- model 1: my runs/base ×" in sent["README.md"].decode()
     for content in (sent["conversion.json"], sent["README.md"]):
         assert "Ayşe" not in content.decode() and str(tmp_path) not in content.decode()
