@@ -44,14 +44,14 @@ class GroupStepAdam(torch.optim.Optimizer):
         if not parameters:
             return
         states = [self._state_of(parameter) for parameter in parameters]
-        device = parameters[0].device
+        step = torch.full((), float(group["step"]), device=parameters[0].device)  # filled there: nobody waits for it
         torch._fused_adamw_(
             parameters,
             [parameter.grad for parameter in parameters],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
-            [torch.tensor(float(group["step"]), device=device) for _ in parameters],
+            [step] * len(parameters),
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from megatron.core.models.gpt import GPTModel
+from torch.distributed import ProcessGroup
 from torch.utils.checkpoint import checkpoint
 
+from recipes.engine.cross_entropy import cross_entropy
 from recipes.engine.vocabulary import PaddedQwen3Config
 
 
@@ -23,10 +25,17 @@ class ChunkedQwen3Config(PaddedQwen3Config):
 
     def configure_model(self, *args: Any, **kwargs: Any) -> GPTModel:
         model = super().configure_model(*args, **kwargs)
+        if model.post_process and self.bf16 and not self.cross_entropy_loss_fusion:
+            model.compute_language_model_loss = functools.partial(_loss, model.pg_collection.tp)
         if model.post_process and self.loss_chunk_tokens:
             # megatron/core/models/gpt/gpt_model.py, the end of GPTModel.forward: logits, then their loss
             model._postprocess = functools.partial(_end_of_forward, model, model._postprocess, self.loss_chunk_tokens)
         return model
+
+
+def _loss(group: ProcessGroup, labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """In the place of megatron/core/models/common/language_module/language_module.py, compute_language_model_loss."""
+    return cross_entropy(logits, labels.t().contiguous(), group).t().contiguous()
 
 
 def _end_of_forward(

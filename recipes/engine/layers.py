@@ -3,6 +3,7 @@
 Works on CPU and CUDA. Megatron-Core's own local parts build a dense attention mask and refuse sequence parallelism.
 """
 
+import contextlib
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recipes.engine.documents import packed, unpacked
 
@@ -67,7 +69,18 @@ class CausalAttention(torch.nn.Module):
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """[…, heads, sequence, head_dim] of all three, or fewer heads of key and value; returns that of query."""
     grouped = query.size(-3) != key.size(-3)
-    return functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
+    with _best_kernels(query):
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
+
+
+def _best_kernels(query: torch.Tensor) -> contextlib.AbstractContextManager[None]:
+    """On Hopper cuDNN's attention first, about twice as fast for training as torch's own choice (transformers, pull
+    request 48163); what it does not take, the others do. Not yet run: no GPU was at hand.
+    """
+    if not query.is_cuda or torch.cuda.get_device_capability(query.device) != (9, 0):
+        return contextlib.nullcontext()
+    kernels = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(kernels, set_priority=True)
 
 
 def _inside_documents(

@@ -47,7 +47,7 @@ def machine_fields(cuda: bool, transformer_engine: bool) -> dict[str, Any]:
     """Those that make up for what a machine lacks."""
     return {
         **({} if cuda else {"use_cpu_initialization": True}),
-        **({} if transformer_engine else _without_transformer_engine()),
+        **({} if transformer_engine else _without_transformer_engine(cuda)),
     }
 
 
@@ -78,8 +78,10 @@ def _one_rank() -> None:
         model_parallel_cuda_manual_seed(1234)
 
 
-def _without_transformer_engine() -> dict[str, Any]:
-    """Fusions need compiled kernels of Apex or Transformer Engine; attention and norms are ours."""
+def _without_transformer_engine(cuda: bool) -> dict[str, Any]:
+    """Attention and norms are ours. Fusions that need compiled kernels of Apex or Transformer Engine are off; on GPUs,
+    SwiGLU is Megatron-Core's own, which torch compiles, and rotary embedding `recipes.engine.fused`.
+    """
     from recipes.engine.layers import plain_block_spec, plain_forward_step
 
     return {
@@ -87,9 +89,9 @@ def _without_transformer_engine() -> dict[str, Any]:
         "forward_step_fn": plain_forward_step,
         "gradient_accumulation_fusion": False,
         "masked_softmax_fusion": False,
-        "bias_activation_fusion": False,
+        "bias_activation_fusion": cuda,
         "bias_dropout_fusion": False,
-        "apply_rope_fusion": False,
+        "apply_rope_fusion": cuda,
         "persist_layer_norm": False,
         "cross_entropy_loss_fusion": False,
     }

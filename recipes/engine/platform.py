@@ -31,6 +31,7 @@ def prepare() -> None:
 
     save_without_manager()
     if not has_transformer_engine():
-        from recipes.engine import adam
+        from recipes.engine import adam, fused
 
         adam.install()
+        fused.install()
