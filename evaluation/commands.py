@@ -85,10 +85,10 @@ def report(recipe: Recipe, run: RunFolder, base: str = "base") -> Path:
     from evaluation.report import make_report, write_report
 
     models, trigram = read_results(run.report, base)
-    steps = read_metrics(run.metrics)
+    steps, validations = read_metrics(run.metrics)
     plan, domains = _plan(run)
     content = make_report(recipe, models, plan, domains, steps, trigram)
-    return write_report(content, steps, run.report)
+    return write_report(content, steps, run.report, validations)
 
 
 def read_results(out: Path, base: str = "base") -> tuple[list[Result], Result | None]:

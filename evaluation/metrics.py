@@ -1,8 +1,9 @@
-"""The lines that training logs, read back: one step each, over all phases."""
+"""The lines that training logs, read back: one step or one validation each, over all phases."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,19 +23,34 @@ class Step(BaseModel):
     tokens_per_second: float | None = None
 
 
-def read_metrics(path: Path) -> list[Step]:
-    """Every step, in order; a step that was trained twice, because a job was resumed, counts as it was the last time.
+class HeldOutLoss(BaseModel):
+    """One validation: loss by domain on held-out text, nats per token; None where it was not a number."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    phase: int
+    iteration: int
+    tokens_total: int
+    validation: dict[str, float | None]
+
+
+Line = TypeVar("Line", Step, HeldOutLoss)
+
+
+def read_metrics(path: Path) -> tuple[list[Step], list[HeldOutLoss]]:
+    """Every step, and every validation, in order; what was done twice, because a job was resumed, counts as it was the
+    last time.
 
     Raises:
-        UserError: a line is not a step. A last line without its end (a killed job) is left out.
+        UserError: a line is neither. A last line without its end (a killed job) is left out.
     """
     if not path.is_file():
-        return []
+        return [], []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     whole = lines[:-1]  # what follows the last line break is empty, or was cut off
-    steps = [_step(line, f"{path}, line {number}") for number, line in enumerate(whole, 1) if line.strip()]
-    latest = {(step.phase, step.iteration): step for step in steps}
-    return [latest[key] for key in sorted(latest)]
+    found = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole, 1) if line.strip()]
+    steps = [line for line in found if isinstance(line, Step)]
+    return _latest(steps), _latest([line for line in found if isinstance(line, HeldOutLoss)])
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
@@ -42,9 +58,16 @@ def running_mean(values: Sequence[float], width: int) -> list[float]:
     return [sum(part) / len(part) for part in (values[max(0, i + 1 - width) : i + 1] for i in range(len(values)))]
 
 
-def _step(line: str, place: str) -> Step:
+def _latest(lines: Sequence[Line]) -> list[Line]:
+    latest = {(line.phase, line.iteration): line for line in lines}
+    return [latest[key] for key in sorted(latest)]
+
+
+def _parsed(line: str, place: str) -> Step | HeldOutLoss:
     try:
-        return Step.model_validate(json.loads(line))
+        content: Any = json.loads(line)
+        kind = HeldOutLoss if isinstance(content, dict) and "validation" in content else Step
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{place}: field `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error

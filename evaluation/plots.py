@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evaluation.metrics import Step, running_mean
+from evaluation.metrics import HeldOutLoss, Step, running_mean
 from evaluation.results import Result
 from recipes.plan import Plan
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
 GREY, INK = "#8a8f98", "#22262b"
 STYLE = {
     "font.size": 10,
@@ -64,10 +65,10 @@ def mixture_plot(plan: Plan, domains: Mapping[str, str]) -> "Figure":
     return figure
 
 
-def loss_plot(steps: Sequence[Step], names: Sequence[str]) -> "Figure":
+def loss_plot(steps: Sequence[Step], names: Sequence[str], validations: Sequence[HeldOutLoss] = ()) -> "Figure":
     """Training loss over all tokens seen; every phase has its colour, a dashed line stands where one ends.
 
-    `names[p - 1]` is the name of phase p.
+    `names[p - 1]` is the name of phase p. Held-out loss stands beside it as points, a sign for every domain.
     """
     with _style():
         figure, axes = _figure(8.6, 3.4)
@@ -82,7 +83,14 @@ def loss_plot(steps: Sequence[Step], names: Sequence[str]) -> "Figure":
             axes.plot(tokens, smooth, color=colour, linewidth=2, label=f"{phase} {names[phase - 1]}")
             if phase != phases[-1]:
                 axes.axvline(tokens[-1], color=GREY, linestyle=(0, (4, 3)), linewidth=1, zorder=0)
-        axes.set(xlabel=f"tokens seen over all phases ({unit})", ylabel="training loss (nats per token)")
+        for place, domain in enumerate(sorted({name for one in validations for name in one.validation})):
+            points = [(one.tokens_total / divisor, one.validation.get(domain)) for one in validations]
+            known = [point for point in points if point[1] is not None]
+            style = {"color": INK, "linewidth": 0.6, "linestyle": ":", "markersize": 5, "markerfacecolor": "white"}
+            axes.plot(
+                *zip(*known, strict=True), marker=MARKERS[place % len(MARKERS)], label=f"held out: {domain}", **style
+            )
+        axes.set(xlabel=f"tokens seen over all phases ({unit})", ylabel="loss (nats per token)")
         axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.margins(x=0.01)

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 from pydantic import BaseModel
 
-from evaluation.metrics import Step
+from evaluation.metrics import HeldOutLoss, Step
 from evaluation.results import Change, Result, compare
 from recipes.artifacts import atomic_file, package_version, write_json
 from recipes.errors import UserError
@@ -76,9 +76,10 @@ def _plan_sources(plan: Plan | None) -> dict[str, str]:
     return {name: name for phase in plan.phases for name in phase.sources} if plan else {}
 
 
-def write_report(report: Report, steps: Sequence[Step], folder: Path) -> Path:
+def write_report(report: Report, steps: Sequence[Step], folder: Path, validations: Sequence[HeldOutLoss] = ()) -> Path:
     """Write report.html, report.md and report.json into `folder`; returns the path of the page."""
-    page = _environment(html=True).get_template("report.html.j2").render(_context(report), plots=_plots(report, steps))
+    plots = _plots(report, steps, validations)
+    page = _environment(html=True).get_template("report.html.j2").render(_context(report), plots=plots)
     for name, text in (("report.html", page), ("report.md", render_markdown(report))):
         with atomic_file(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -96,14 +97,14 @@ def _context(report: Report) -> dict[str, Any]:
     return {"report": report, "base": report.results[0], "last": report.results[-1], "rows": rows}
 
 
-def _plots(report: Report, steps: Sequence[Step]) -> dict[str, str]:
+def _plots(report: Report, steps: Sequence[Step], validations: Sequence[HeldOutLoss]) -> dict[str, str]:
     from evaluation.plots import data_uri, loss_plot, mixture_plot, perplexity_plot
 
     plots = {"perplexity": data_uri(perplexity_plot(report.results, report.trigram, report.domains))}
     if report.plan:
         plots["mixture"] = data_uri(mixture_plot(report.plan, report.domains))
     if steps:
-        plots["loss"] = data_uri(loss_plot(steps, _phase_names(report.recipe, steps)))
+        plots["loss"] = data_uri(loss_plot(steps, _phase_names(report.recipe, steps), validations))
     return plots
 
 

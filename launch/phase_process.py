@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
+from data_prep.bundled import tokenizer_folder
 from launch.rank_output import RankOutput
 from recipes.cluster import Cluster
 from recipes.layout import RunFolder
@@ -23,7 +26,7 @@ def in_own_process(
     def train() -> None:
         from recipes.engine.train import train_phase
 
-        train_phase(recipe, cluster, number, run, output.say)
+        train_phase(recipe, cluster, number, run, output.say, partial(_tokenizer, recipe, run))
 
     if alone:
         return output.guard(train)
@@ -34,6 +37,10 @@ def in_own_process(
         die_with_parent()
         os._exit(output.guard(train))
     return _exit_status(os.waitpid(child, 0)[1])
+
+
+def _tokenizer(recipe: Recipe, run: RunFolder) -> Path:
+    return tokenizer_folder(recipe.tokenizer.path, run.root / "tokenizer")
 
 
 def _exit_status(status: int) -> int:

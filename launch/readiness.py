@@ -8,6 +8,7 @@ from recipes.checkpoints import DIGESTS, final_checkpoint, find_damage, find_sta
 from recipes.cluster import batch_identity
 from recipes.engine.platform import has_transformer_engine
 from recipes.errors import UserError
+from recipes.held_out import held_out_domains
 from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
@@ -16,8 +17,8 @@ def unfinished_phases(recipe: Recipe, run: RunFolder, phases: Sequence[int], wor
     """Those of `phases` that are left to train, in order, each checked.
 
     Raises:
-        UserError: a phase has no mixture or one of another recipe, its batch does not fit the ranks, or what it starts
-            from is not there.
+        UserError: a phase has no mixture or one of another recipe, its batch does not fit the ranks, what it starts
+            from is not there, or what it is validated on.
     """
     for number in phases:
         _check_blend(load_blend(run, number), recipe, number)
@@ -26,6 +27,8 @@ def unfinished_phases(recipe: Recipe, run: RunFolder, phases: Sequence[int], wor
     for number in todo:
         if number - 1 not in todo:
             find_start(recipe, run, number)
+    if todo and recipe.validation:
+        held_out_domains(recipe, run)
     return todo
 
 

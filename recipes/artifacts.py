@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import socket
@@ -189,6 +190,11 @@ def matching_receipt(path: Path, inputs: Any) -> dict[str, Any] | None:
 def json_form(content: Any) -> Any:
     """`content` as it is when it comes back from a JSON file: tuples are lists, keys are strings."""
     return json.loads(json.dumps(content))
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None for NaN and infinity, which JSON has not."""
+    return value if math.isfinite(value) else None
 
 
 def digest(content: Any) -> str:

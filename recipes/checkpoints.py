@@ -1,28 +1,30 @@
 """Which checkpoints of a run are whole, and where a phase starts. No torch: answers in milliseconds.
 
 A checkpoint is the folder `training/phase_<n>/iteration_<i>`, with `weights/`, in the last one of a phase `context/`,
-and `digests.json`, the size and XXH3-128 of every other file. It is written as `iteration_<i>-attempt_<number>` and
-renamed when it is whole. What a killed process left under such a name is never used and removed at the next start; a
+where it was validated `validation.json`, and `digests.json`, the size and XXH3-128 of every other file. It is written
+as `iteration_<i>-attempt_<number>` and renamed when it is whole; where the best by validation are kept, the link `best`
+names the first of them. What a killed process left under such a name is never used and removed at the next start; a
 checkpoint whose files have changed since is set aside as `iteration_<i>.damaged`.
 """
 
 import contextlib
+import math
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.artifacts import explained_disk_errors, read_json, write_json
+from recipes.artifacts import explained_disk_errors, finite, read_json, write_json
 from recipes.blend import load_blend
 from recipes.errors import UserError
 from recipes.file_digests import FileDigest, first_difference, measure, share
 from recipes.layout import RunFolder
-from recipes.schema import Recipe
+from recipes.schema import Checkpoint, Recipe
 
 NAME = "iteration_{:07d}"
-DIGESTS = "digests.json"
+DIGESTS, VALIDATION, BEST = "digests.json", "validation.json", "best"
 UNFINISHED = "-unfinished"  # nemo.lightning.pytorch.callbacks.ModelCheckpoint.UNFINISHED_CHECKPOINT_SUFFIX
 _PATTERN = re.compile(r"iteration_(\d{7,})$")
 _WRITER = re.compile(r"__(\d+)_\d+\.distcp$")  # megatron/core/…/filesystem_async.py, prepare_decentralized_global_plan
@@ -113,11 +115,45 @@ def remove_leftovers(folder: Path) -> None:
         _remove(marker)
 
 
-def prune(folder: Path, keep_last: int, keep_every: int | None = None) -> None:
-    """Remove all but the newest `keep_last` whole checkpoints and those at multiples of `keep_every` iterations."""
-    for iteration, path in whole_checkpoints(folder)[:-keep_last]:
-        if keep_every is None or iteration % keep_every:
+def note_validation(written: Path, mean: float, domains: Mapping[str, float]) -> None:
+    """Put the validation loss of a checkpoint into it, before its digests are taken. Nats per token."""
+    write_json(
+        written / VALIDATION, {"mean": finite(mean), "domains": {name: finite(x) for name, x in domains.items()}}
+    )
+
+
+def validation_loss(checkpoint: Path, by: str | None = None) -> float:
+    """The validation loss of a checkpoint, of domain `by` or the mean over all tokens; infinity where there is none."""
+    try:
+        losses = read_json(checkpoint / VALIDATION)
+        loss = float(losses["domains"][by] if by else losses["mean"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return math.inf
+    return loss
+
+
+def best_checkpoints(folder: Path, by: str | None = None) -> list[Path]:
+    """The validated checkpoints of a phase's folder, best first; of equal ones the newer."""
+    losses = [(validation_loss(path, by), -iteration, path) for iteration, path in whole_checkpoints(folder)]
+    return [path for loss, _, path in sorted(losses) if loss < math.inf]
+
+
+def prune(folder: Path, policy: Checkpoint) -> None:
+    """Remove the whole checkpoints that `policy` lets go; `best` becomes a link to the best that it keeps for good."""
+    best = best_checkpoints(folder, policy.best_by)[: policy.keep_best]
+    if best:
+        _link(folder / BEST, best[0].name)
+    every = policy.keep_every_iterations
+    for iteration, path in whole_checkpoints(folder)[: -policy.keep_last]:
+        if (every is None or iteration % every) and path not in best:
             _remove(path)
+
+
+def _link(link: Path, target: str) -> None:
+    partial = link.with_name(f"{link.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(link)
 
 
 def _remove(path: Path) -> None:

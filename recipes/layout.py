@@ -11,7 +11,7 @@ class RunFolder:
     clean/<source>/<part>/                cleaned documents as Parquet, with receipt.json; may be deleted later
     selection/                            which of the cleaned documents stay
     shards/<source>/documents.{bin,idx}   tokenized training documents, with receipt.json
-    heldout/<source>.jsonl                documents that no phase ever trains on
+    heldout/<source>.{jsonl,bin,idx}      documents that no phase ever trains on
     phases/<n>/<source>.{idx,bin}         what phase n reads: slices over the shards, with blend.json
     phases/<n>/manifest.json              the receipt of that, with mixture.png
     phases/<n>/given/                     which documents of each source were given up to and with phase n
@@ -21,7 +21,8 @@ class RunFolder:
     plan.json                             the exact integers of every phase
     base_checkpoint/                      the imported base model, as a NeMo checkpoint
     training/phase_<n>/                   checkpoints of phase n
-    training/metrics.jsonl                one line per logged step, all phases
+    training/metrics.jsonl                one line per logged step and per validation, all phases
+    training/samples.jsonl                what the model makes of fixed prompts, all phases
     training/attempts/                    one file per start; the newest alone may write
     training/wandb.json                   the id of the run at W&B; what is written for it is in training/wandb/
     training/warm_start.json              the base's loss on fixed tokens, which training must begin at
@@ -80,6 +81,10 @@ class RunFolder:
     @property
     def wandb(self) -> Path:
         return self.training / "wandb.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.training / "samples.jsonl"
 
     def exported(self, phase: int) -> Path:
         return self.root / "hf" / f"phase_{phase}"

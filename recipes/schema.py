@@ -128,15 +128,13 @@ class Phase(Strict):
 
 
 class Checkpoint(Strict):
-    """When checkpoints are written, and which stay: of each phase the newest, and some for good.
-
-    The best by validation is not among them: the engine does not validate while it trains, so there is nothing to
-    choose by; `cpt evaluate` scores exported checkpoints.
-    """
+    """When checkpoints are written, and which stay: of each phase the newest, and some for good."""
 
     every_iterations: int = Field(gt=0)
     keep_last: int = Field(2, gt=0)  # with one alone, nothing is left if it is damaged
     keep_every_iterations: int | None = Field(None, gt=0)  # checkpoints at multiples of this stay for good
+    keep_best: int = Field(0, ge=0)  # so many of a phase with the lowest validation loss stay for good
+    best_by: str | None = None  # the domain whose validation loss counts; by default the mean over all tokens validated
 
     @model_validator(mode="after")
     def _kept_are_written(self) -> "Checkpoint":
@@ -153,6 +151,24 @@ class Evaluation(Strict):
 
     tokens_per_source: int = Field(gt=0)
     sequence_length: int = Field(gt=0)
+
+
+class Validation(Strict):
+    """Loss on held-out documents while training: at the very start, every n iterations, at the end of every phase.
+
+    Documents and windows of `evaluation.sequence_length` tokens are scored as `cpt evaluate` does it.
+    """
+
+    every_iterations: int = Field(gt=0)
+    tokens_per_source: int = Field(gt=0)
+
+
+class Samples(Strict):
+    """Greedy continuations of fixed prompts: at the very start, every n iterations, at the end of every phase."""
+
+    every_iterations: int = Field(gt=0)
+    prompts: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    new_tokens: int = Field(32, gt=0)  # at most; the document separator ends a text
 
 
 class Wandb(Strict):
@@ -184,6 +200,8 @@ class Recipe(Strict):
     expected_tokens: dict[str, int] = {}  # source -> tokens, for planning before the shards exist
     checkpoint: Checkpoint
     evaluation: Evaluation
+    validation: Validation | None = None
+    samples: Samples | None = None
     wandb: Wandb | None = None
 
     @model_validator(mode="after")
@@ -207,6 +225,27 @@ class Recipe(Strict):
                     f"phase {phase.name}: token_budget ({phase.token_budget:,}) is below one global batch "
                     f"({phase.tokens_per_iteration:,} tokens)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _observing(self) -> "Recipe":
+        """Observing a training must fit into the memory of the training, and into its checkpoints."""
+        window, every = self.evaluation.sequence_length, self.checkpoint.every_iterations
+        for phase in self.phases if self.validation else []:
+            if window > phase.micro_batch_size * phase.sequence_length:
+                raise ValueError(
+                    f"phase {phase.name}: validation in windows of evaluation.sequence_length ({window}) needs more "
+                    f"memory than training, whose micro batches have {phase.micro_batch_size * phase.sequence_length} "
+                    f"tokens"
+                )
+        if self.checkpoint.keep_best and not (self.validation and every % self.validation.every_iterations == 0):
+            raise ValueError(
+                f"checkpoint.keep_best needs `validation` at every checkpoint: checkpoint.every_iterations ({every}) "
+                f"must be a multiple of validation.every_iterations"
+            )
+        for phase in self.phases if self.samples else []:
+            if phase.context_parallel > 1:
+                raise ValueError(f"phase {phase.name}: `samples` need context_parallel: 1")
         return self
 
     @property

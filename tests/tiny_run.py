@@ -104,6 +104,32 @@ def _slice(prefix: Path, samples: int, random: np.random.Generator) -> None:
     write_index(prefix, token_dtype(VOCABULARY), lengths[order], pointers[order])
 
 
+def tiny_held_out(run: RunFolder) -> None:
+    """Documents like those of training in heldout/, of two domains, one of which has two sources."""
+    run.heldout.mkdir(parents=True)
+    domains = {"first": "counting", "second": "other", "third": "other", "empty": "none"}
+    for position, name in enumerate(domains):
+        if name != "empty":
+            _slice(run.heldout / name, 6, np.random.default_rng([9, position]))
+    sources = {name: {"domain": domain, "documents": int(name != "empty")} for name, domain in domains.items()}
+    write_json(run.heldout / "receipt.json", {"sources": sources})
+
+
+def tiny_tokenizer(folder: Path) -> Path:
+    """A tokenizer.json whose tokens are the words w0, w1, … of the tiny vocabulary."""
+    words = {f"w{number}": number for number in range(VOCABULARY)}
+    content = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "w0"},
+    }
+    folder.mkdir()
+    write_json(folder / "tokenizer.json", content)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    return folder
+
+
 def start_training(recipe: Path, cluster: Path, run: RunFolder, phases: str) -> "subprocess.Popen[str]":
     """Start `launch.train.train` in a process of its own."""
     call = (

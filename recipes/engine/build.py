@@ -207,11 +207,9 @@ def _optimizer(recipe: Recipe, number: int) -> run.Config:
 
 
 def _log(recipe: Recipe, number: int, folder: RunFolder) -> run.Config:
-    policy = recipe.checkpoint
     checkpoint: dict[str, Any] = {
         "folder": folder.checkpoints(number),
-        "every_iterations": policy.every_iterations,
-        "keep_last": policy.keep_last,
+        "every_iterations": recipe.checkpoint.every_iterations,
         "iterations": recipe.phase(number).iterations,
     }
     board = run.Config(TensorBoardLogger, save_dir=str(folder.training), name="tensorboard", version=f"phase_{number}")

@@ -15,9 +15,11 @@ from nemo.lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributed.checkpoint.api import CheckpointException
 
 from recipes.attempts import Attempt
-from recipes.checkpoints import NAME, Start, digests_of_rank, prune, publish, writing_name
+from recipes.checkpoints import NAME, Start, digests_of_rank, note_validation, prune, publish, writing_name
+from recipes.engine.validation import Validation
 from recipes.errors import UserError
 from recipes.processes import die_with_parent
+from recipes.schema import Checkpoint
 
 
 class PhaseCheckpoint(ModelCheckpoint):
@@ -28,13 +30,15 @@ class PhaseCheckpoint(ModelCheckpoint):
 
     Attributes:
         attempt: the start of the run that this process belongs to.
-        keep_every: checkpoints at multiples of so many iterations stay; None for none.
+        policy: which checkpoints stay.
+        validation: what knows the loss of a checkpoint on held-out text; None if nothing does.
     """
 
     attempt: Attempt
-    keep_every: int | None = None
+    policy: Checkpoint
+    validation: Validation | None = None
 
-    def __init__(self, folder: Path, every_iterations: int, keep_last: int, iterations: int) -> None:
+    def __init__(self, folder: Path, every_iterations: int, iterations: int) -> None:
         super().__init__(
             dirpath=str(folder),
             filename=NAME.replace("{:07d}", "{step:07d}"),
@@ -47,7 +51,6 @@ class PhaseCheckpoint(ModelCheckpoint):
             save_optim_on_train_end=True,  # else the last checkpoint cannot be resumed or carried into the next phase
             always_save_context=False,
         )
-        self.keep_last = keep_last
         self.iterations = iterations
 
     def _monitor_candidates(self, trainer: Any) -> dict[str, torch.Tensor]:
@@ -64,13 +67,20 @@ class PhaseCheckpoint(ModelCheckpoint):
         written = writing_name(checkpoint, self.attempt.number)
         with _explained(checkpoint, self.attempt, trainer.is_global_zero):
             super()._save_checkpoint(trainer, str(written))
+            if trainer.is_global_zero and (losses := self._losses(trainer.global_step)):
+                note_validation(written, *losses)
             digests: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(digests, digests_of_rank(written, trainer.global_rank))
             if trainer.is_global_zero:
                 self.attempt.check()
                 publish(written, checkpoint, digests)
-                prune(checkpoint.parent, self.keep_last, self.keep_every)
+                prune(checkpoint.parent, self.policy)
         torch.distributed.barrier()  # no rank may look for this checkpoint before it has its name
+
+    def _losses(self, step: int) -> tuple[float, dict[str, float]] | None:
+        """Validated loss of the model after `step` iterations: the mean, and by domain."""
+        latest = self.validation.latest if self.validation else None
+        return latest[1:] if latest and latest[0] == step else None
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         super().on_train_end(trainer, pl_module)

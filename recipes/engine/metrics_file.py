@@ -10,7 +10,12 @@ from recipes.artifacts import atomic_file
 def append_line(path: Path, line: dict[str, Any]) -> None:
     """Append one JSON object; a line that a kill left without its end is dropped by `forget_from` later."""
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
+        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every line but what a kill left without its end; none if there is no file."""
+    return [json.loads(text) for text in _whole_lines(path)]
 
 
 def forget_from(path: Path, phase: int, iteration: int) -> None:

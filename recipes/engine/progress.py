@@ -58,10 +58,11 @@ class Progress(pl.Callback):
             self._pace, self._reported = Pace(time.perf_counter()), step
 
     def on_save_checkpoint(self, *args: Any) -> None:
+        self.pause()
+
+    def pause(self) -> None:
         """What happens from here to the next batch is no training: neither speed nor the pace of steps counts it."""
         self._pace.stop(time.perf_counter())
-
-    on_validation_start = on_save_checkpoint
 
     def on_train_batch_start(self, *args: Any) -> None:
         self._pace.go_on(time.perf_counter())

@@ -3,13 +3,17 @@
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import fiddle
 
 from recipes.blend import load_blend
+from recipes.checkpoints import best_checkpoints, validation_loss
 from recipes.cluster import Cluster
 from recipes.engine.build import pretraining
 from recipes.engine.fence import Fence
+from recipes.engine.observers import sampling, validation
 from recipes.engine.phase_numbers import PhaseNumbers
 from recipes.engine.platform import has_cuda
 from recipes.engine.progress import Progress
@@ -21,11 +25,19 @@ from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
 
-def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, say: Callable[[str], None]) -> None:
+def train_phase(
+    recipe: Recipe,
+    cluster: Cluster,
+    number: int,
+    run: RunFolder,
+    say: Callable[[str], None],
+    tokenizer: Callable[[], Path] | None = None,
+) -> None:
     """Train phase `number` from where it stands to its end. `recipes.engine.platform.prepare` must have run.
 
     Args:
         say: prints a line for people; called on rank 0 only.
+        tokenizer: gives the folder of tokenizer.json, for a recipe with samples; called on rank 0 only.
 
     Raises:
         RuntimeError: the cluster has GPUs and this process sees none, which every rank says for itself.
@@ -41,16 +53,30 @@ def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, s
         return ranks.leave()
     job = fiddle.build(pretraining(recipe, number, run, blend, start))
     checkpoint = job.keywords["log"].ckpt
-    checkpoint.attempt, checkpoint.keep_every = attempt, recipe.checkpoint.keep_every_iterations
+    checkpoint.attempt, checkpoint.policy = attempt, recipe.checkpoint
     trainer = job.keywords["trainer"]
     trainer.strategy.phase, trainer.strategy.seed = number, recipe.seed
     # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
     every = trainer.log_every_n_steps
     progress = Progress(PhaseNumbers.of(recipe, cluster, number, ranks.size), run.metrics, say, every)
-    trainer.callbacks[:0] = [Fence(attempt, every), progress]
+    callbacks: list[Any] = [Fence(attempt, every), progress]
     if recipe.wandb:
         trainer.callbacks.append(WandbRun(recipe, recipe.wandb, run, cluster.offline, every, say))
     if start.path == run.base_checkpoint:
         loss = float(ranks.from_first("base_loss", lambda: repr(expected_loss(recipe, run))))
-        trainer.callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))
+        callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))
+    checkpoint.validation = validation(recipe, number, run, blend.separator_id, progress)
+    samples = sampling(recipe, number, run, blend.separator_id, progress, tokenizer)
+    callbacks += [observer for observer in (checkpoint.validation, samples) if observer]
+    trainer.callbacks[:0] = callbacks  # before the checkpoint, which keeps what they found
     job()
+    if ranks.rank == 0:
+        _say_best(recipe, number, run, say)
+
+
+def _say_best(recipe: Recipe, number: int, run: RunFolder, say: Callable[[str], None]) -> None:
+    by = recipe.checkpoint.best_by
+    best = best_checkpoints(run.checkpoints(number), by) if recipe.checkpoint.keep_best else []
+    if best:
+        loss, text = validation_loss(best[0], by), by or "all"
+        say(f"phase {number}: {best[0]} has the lowest validation loss, {loss:.4f} on {text} held-out text")

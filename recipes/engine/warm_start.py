@@ -1,19 +1,18 @@
 """The proof that training starts from the base model: both say the same of the same tokens, before the first step."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from megatron.core import parallel_state
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from pydantic import BaseModel
 from torch import Tensor
 
 from recipes.artifacts import matching_receipt, write_json
 from recipes.engine.base_loss import base_loss, fixed_tokens
+from recipes.engine.forward import Rows, losses
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import read_stated
@@ -80,7 +79,7 @@ class WarmStart(pl.Callback):
         self.tolerance = TOLERANCE[precision] * max(1.0, expected)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        found = worst_loss(trainer.strategy.megatron_parallel.pipeline, fixed_tokens(self.vocab_size), self.expected)
+        found = worst_loss(trainer.strategy.megatron_parallel, fixed_tokens(self.vocab_size), self.expected)
         if not abs(found - self.expected) <= self.tolerance:  # NaN is never within a tolerance
             raise UserError(
                 f"{self.place}: the loaded model has a loss of {found:.4f} on fixed tokens where its Hugging Face base "
@@ -93,44 +92,18 @@ class WarmStart(pl.Callback):
             )
 
 
-@torch.no_grad()
-def worst_loss(model: Any, tokens: Tensor, expected: float) -> float:
+def worst_loss(chunks: Any, tokens: Tensor, expected: float) -> float:
     """The mean loss on `tokens` [1, length + 1] of the data-parallel replica that is furthest from `expected`.
 
     Args:
-        model: the chunks of the model that this rank holds, as the strategy has wrapped them.
+        chunks: the strategy's `megatron_parallel`.
     """
-    batch = {
-        "tokens": tokens[:, :-1],
-        "labels": tokens[:, 1:],
-        "loss_mask": torch.ones(tokens[:, 1:].shape),
-        "position_ids": torch.arange(tokens.shape[1] - 1)[None],
-    }
-    sums = get_forward_backward_func()(
-        forward_step_func=_forward,
-        data_iterator=iter([batch]),
-        model=model,
-        num_microbatches=1,
-        seq_length=tokens.shape[1] - 1,
-        micro_batch_size=1,
-        forward_only=True,
-    )
+    batch = Rows(tokens[:, :-1], tokens[:, 1:], torch.ones(tokens[:, 1:].shape))
+    sums = losses(chunks, [batch], lambda output, counted: (output.float() * counted).sum())
     mine = None
     if sums:  # of the last pipeline stage alone
-        total = sums[0]["loss"]
-        torch.distributed.all_reduce(total, group=parallel_state.get_context_parallel_group())
-        mine = total.item() / (tokens.shape[1] - 1)
-    losses: list[float | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(losses, mine)
-    return max((loss for loss in losses if loss is not None), key=lambda loss: (loss != loss, abs(loss - expected)))
-
-
-def _forward(data: Any, model: Any) -> tuple[Tensor, Any]:
-    """Megatron-Core's forward step for NeMo's model."""
-    batch = model.data_step(data)
-    return model.forward_step(batch), partial(_summed, batch)
-
-
-def _summed(batch: dict[str, Tensor], losses: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    total = (losses.float() * batch["loss_mask"]).sum()
-    return total, {"loss": total.clone()}
+        torch.distributed.all_reduce(sums[0], group=parallel_state.get_context_parallel_group())
+        mine = sums[0].item() / (tokens.shape[1] - 1)
+    found: list[float | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, mine)
+    return max((loss for loss in found if loss is not None), key=lambda loss: (loss != loss, abs(loss - expected)))

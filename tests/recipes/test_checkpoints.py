@@ -24,6 +24,7 @@ from recipes.checkpoints import (
 from recipes.errors import UserError
 from recipes.layout import RunFolder
 from recipes.load import load_recipe
+from recipes.schema import Checkpoint
 
 LEFT = [
     "iteration_0000006",
@@ -72,13 +73,13 @@ def test_half_written_checkpoints_do_not_count_and_are_removed(run: RunFolder) -
 
 def test_prune_keeps_the_newest(run: RunFolder) -> None:
     paths = _save(run, 1, 1, 2, 10)
-    prune(run.checkpoints(1), keep_last=2)
+    prune(run.checkpoints(1), Checkpoint(every_iterations=1))
     assert sorted(run.checkpoints(1).iterdir()) == paths[1:]
 
 
 def test_prune_keeps_every_so_many_for_good(run: RunFolder) -> None:
     _save(run, 1, *range(1, 11))
-    prune(run.checkpoints(1), keep_last=2, keep_every=3)
+    prune(run.checkpoints(1), Checkpoint(every_iterations=1, keep_every_iterations=3))
     assert [iteration for iteration, _ in whole_checkpoints(run.checkpoints(1))] == [3, 6, 9, 10]
 
 

@@ -107,8 +107,9 @@ def as_one_rank(job: dict[str, Any], run: RunFolder, rank: int, notes: Path) -> 
     if fault := job.get("fault"):
         globals()[fault](run)
     status = 0
+    recipe = load_recipe(job["recipe"])
     try:
-        train_phase(load_recipe(job["recipe"]), cluster, job["phase"], run, said.append)
+        train_phase(recipe, cluster, job["phase"], run, said.append, lambda: Path(recipe.tokenizer.path))
     except UserError as error:
         answer["error"], status = str(error), 2
     except Exception as error:  # noqa: BLE001
@@ -169,6 +170,20 @@ def start_again_after_a_step(run: RunFolder) -> None:
         original(self, trainer, *args)
         if trainer.global_step == 5 and trainer.is_global_zero:
             begin_attempt(run.training / "attempts")
+
+    Progress.on_train_batch_end = watched
+
+
+def die_after_five_iterations(run: RunFolder) -> None:
+    """Killed (-9) when the fifth iteration is noted."""
+    from recipes.engine.progress import Progress
+
+    original = Progress.on_train_batch_end
+
+    def watched(self: Any, trainer: Any, *args: Any) -> None:
+        original(self, trainer, *args)
+        if trainer.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     Progress.on_train_batch_end = watched
 

@@ -1,0 +1,45 @@
+"""What looks at a phase while it trains, as the recipe asks for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from recipes.engine.held_out import read_windows
+from recipes.engine.progress import Progress
+from recipes.engine.sampling import Sampling
+from recipes.engine.validation import Validation
+from recipes.held_out import held_out_domains
+from recipes.layout import RunFolder
+from recipes.schema import Recipe
+
+
+def validation(recipe: Recipe, number: int, run: RunFolder, separator_id: int, progress: Progress) -> Validation | None:
+    """The validation of phase `number`, if there is one.
+
+    Raises:
+        UserError: nothing is held out.
+    """
+    policy, phase = recipe.validation, recipe.phase(number)
+    if policy is None:
+        return None
+    domains = held_out_domains(recipe, run)
+    length = recipe.evaluation.sequence_length
+    windows = read_windows(run.heldout, domains, policy.tokens_per_source, length, separator_id)
+    tokens = phase.micro_batch_size * phase.sequence_length
+    return Validation(policy.every_iterations, progress, windows, domains, tokens)
+
+
+def sampling(
+    recipe: Recipe,
+    number: int,
+    run: RunFolder,
+    separator_id: int,
+    progress: Progress,
+    tokenizer: Callable[[], Path] | None,
+) -> Sampling | None:
+    """The samples of phase `number`, if there are any."""
+    phase = recipe.phase(number)
+    if recipe.samples is None:
+        return None
+    assert tokenizer
+    tokens = phase.micro_batch_size * phase.sequence_length
+    return Sampling(recipe.samples, progress, tokenizer, separator_id, tokens, run.samples)
