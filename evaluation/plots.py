@@ -86,10 +86,15 @@ def loss_plot(steps: Sequence[Step], names: Sequence[str], validations: Sequence
         for place, domain in enumerate(sorted({name for one in validations for name in one.validation})):
             points = [(one.tokens_total / divisor, one.validation.get(domain)) for one in validations]
             known = [point for point in points if point[1] is not None]
-            style = {"color": INK, "linewidth": 0.6, "linestyle": ":", "markersize": 5, "markerfacecolor": "white"}
-            axes.plot(
-                *zip(*known, strict=True), marker=MARKERS[place % len(MARKERS)], label=f"held out: {domain}", **style
-            )
+            style = {
+                "color": INK,
+                "ls": ":",
+                "lw": 0.6,
+                "ms": 5,
+                "mfc": "white",
+                "marker": MARKERS[place % len(MARKERS)],
+            }
+            axes.plot(*zip(*known, strict=True), label=f"held out: {domain}", **style)
         axes.set(xlabel=f"tokens seen over all phases ({unit})", ylabel="loss (nats per token)")
         axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
         axes.set_axisbelow(True)

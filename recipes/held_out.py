@@ -19,7 +19,7 @@ def held_out_domains(recipe: Recipe, run: RunFolder) -> dict[str, str]:
     if not path.is_file():
         raise UserError(
             f"{path}: validation needs the held-out documents of the shards, which are not there; build them with "
-            f"`cpt data prepare`, or leave it out with --set validation=null."
+            f"`cpt data prepare`, or leave it out with --set validation=null --set checkpoint.keep_best=0."
         )
     sources = read_json(path)["sources"]
     domains = {name: source["domain"] for name, source in sources.items() if source["documents"]}
@@ -28,7 +28,7 @@ def held_out_domains(recipe: Recipe, run: RunFolder) -> dict[str, str]:
     if not domains:
         raise UserError(
             f"{path}: no document is held out, so there is nothing to validate on; raise heldout_fraction in the "
-            f"corpus file, or leave validation out with --set validation=null."
+            f"corpus file, or leave validation out with --set validation=null --set checkpoint.keep_best=0."
         )
     by = recipe.checkpoint.best_by
     if recipe.checkpoint.keep_best and by and by not in domains.values():

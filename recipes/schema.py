@@ -154,7 +154,8 @@ class Evaluation(Strict):
 
 
 class Validation(Strict):
-    """Loss on held-out documents while training: at the very start, every n iterations, at the end of every phase.
+    """Loss on held-out documents while training: at the very start, every n iterations, at the end of every phase, and
+    at every checkpoint if the best of them are kept.
 
     Documents and windows of `evaluation.sequence_length` tokens are scored as `cpt evaluate` does it.
     """
@@ -229,8 +230,8 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _observing(self) -> "Recipe":
-        """Observing a training must fit into the memory of the training, and into its checkpoints."""
-        window, every = self.evaluation.sequence_length, self.checkpoint.every_iterations
+        """Observing a training must fit into its memory and its layout."""
+        window = self.evaluation.sequence_length
         for phase in self.phases if self.validation else []:
             if window > phase.micro_batch_size * phase.sequence_length:
                 raise ValueError(
@@ -238,11 +239,8 @@ class Recipe(Strict):
                     f"memory than training, whose micro batches have {phase.micro_batch_size * phase.sequence_length} "
                     f"tokens"
                 )
-        if self.checkpoint.keep_best and not (self.validation and every % self.validation.every_iterations == 0):
-            raise ValueError(
-                f"checkpoint.keep_best needs `validation` at every checkpoint: checkpoint.every_iterations ({every}) "
-                f"must be a multiple of validation.every_iterations"
-            )
+        if self.checkpoint.keep_best and not self.validation:
+            raise ValueError("checkpoint.keep_best needs `validation`; state that, or keep_best: 0")
         for phase in self.phases if self.samples else []:
             if phase.context_parallel > 1:
                 raise ValueError(f"phase {phase.name}: `samples` need context_parallel: 1")

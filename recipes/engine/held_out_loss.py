@@ -8,7 +8,7 @@ from megatron.core import parallel_state
 from torch import Tensor
 
 from recipes.engine.forward import Rows, is_last_stage, losses
-from recipes.engine.held_out import Window
+from recipes.engine.held_out_windows import Window
 
 SHORTEST = 32  # tokens; shorter windows are filled up to this many
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from recipes.engine.held_out import read_windows
+from recipes.engine.held_out_windows import read_windows
 from recipes.engine.progress import Progress
 from recipes.engine.sampling import Sampling
 from recipes.engine.validation import Validation
@@ -25,7 +25,10 @@ def validation(recipe: Recipe, number: int, run: RunFolder, separator_id: int, p
     length = recipe.evaluation.sequence_length
     windows = read_windows(run.heldout, domains, policy.tokens_per_source, length, separator_id)
     tokens = phase.micro_batch_size * phase.sequence_length
-    return Validation(policy.every_iterations, progress, windows, domains, tokens)
+    every = {policy.every_iterations}
+    if recipe.checkpoint.keep_best:
+        every.add(recipe.checkpoint.every_iterations)
+    return Validation(every, progress, windows, domains, tokens)
 
 
 def sampling(

@@ -17,11 +17,11 @@ class Observer(pl.Callback):
     that very iteration, it is there, or the observer looks now.
 
     Args:
-        every: iterations between two looks.
+        every: it looks at the multiples of each of these iterations.
         progress: of the phase; its clock stops while this looks.
     """
 
-    def __init__(self, every: int, progress: Progress) -> None:
+    def __init__(self, every: set[int], progress: Progress) -> None:
         self.every, self.progress, self.numbers = every, progress, progress.numbers
         self._seen = -1
 
@@ -37,7 +37,7 @@ class Observer(pl.Callback):
         """The start of a later phase is the end of the one before."""
         if step == 0:
             return self.numbers.phase == 1
-        return step % self.every == 0 or step == self.numbers.iterations
+        return any(step % every == 0 for every in self.every) or step == self.numbers.iterations
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         step = trainer.global_step

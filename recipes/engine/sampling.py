@@ -42,41 +42,34 @@ class Sampling(Observer):
         micro_batch_tokens: int,
         file: Path,
     ) -> None:
-        super().__init__(samples.every_iterations, progress)
-        self.samples, self.folder_of_tokenizer, self.end, self.micro_batch_tokens = (
-            samples,
-            tokenizer,
-            end,
-            micro_batch_tokens,
-        )
-        self.file = file
+        super().__init__({samples.every_iterations}, progress)
+        self.samples, self.tokenizer, self.file = samples, tokenizer, file
+        self.end, self.micro_batch_tokens = end, micro_batch_tokens
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         prompts: list[Any] = [None]
         if trainer.is_global_zero:
             forget_from(self.file, self.numbers.phase, trainer.global_step)
-            self.tokenizer = load_tokenizer(self.folder_of_tokenizer())
-            prompts[0] = [self.tokenizer.encode(one, add_special_tokens=False).ids for one in self.samples.prompts]
+            self.words = load_tokenizer(self.tokenizer())
+            prompts[0] = [self._encode(prompt) for prompt in self.samples.prompts]
         torch.distributed.broadcast_object_list(prompts)
         self.prompts: list[list[int]] = prompts[0]
         super().on_train_start(trainer, pl_module)
 
     def is_noted(self, step: int) -> bool:
         """What a kill left of an iteration is cut away."""
-        mine = [
-            line for line in read_lines(self.file) if (line["phase"], line["iteration"]) == (self.numbers.phase, step)
-        ]
-        if [line["prompt"] for line in mine] == self.samples.prompts:
-            return True
-        forget_from(self.file, self.numbers.phase, step - 1)
-        return False
+        here = (self.numbers.phase, step)
+        prompts = [line["prompt"] for line in read_lines(self.file) if (line["phase"], line["iteration"]) == here]
+        if prompts != self.samples.prompts:
+            forget_from(self.file, self.numbers.phase, step - 1)
+        return prompts == self.samples.prompts
 
     def observe(self, trainer: pl.Trainer, step: int) -> None:
         chunks = trainer.strategy.megatron_parallel
         found = continuations(chunks, self.prompts, self.samples.new_tokens, self.end, self.micro_batch_tokens)
         if not trainer.is_global_zero:
             return
-        texts = [self.tokenizer.decode(ids) for ids in found]
+        texts = [self.words.decode(ids) for ids in found]
         width = len(str(self.numbers.iterations))
         place = f"phase {self.numbers.phase} {self.numbers.name}  {step:>{width}}/{self.numbers.iterations}"
         for number, (prompt, text) in enumerate(zip(self.samples.prompts, texts, strict=True), 1):
@@ -85,6 +78,12 @@ class Sampling(Observer):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"sample/{number}", f"**{prompt}**{text}", step)
+
+    def _encode(self, prompt: str) -> list[int]:
+        ids: list[int] = self.words.encode(prompt, add_special_tokens=False).ids
+        if not ids:
+            raise UserError(f"samples.prompts: {prompt!r} has no token to go on from; write some text.")
+        return ids
 
 
 def load_tokenizer(folder: Path) -> "Tokenizer":

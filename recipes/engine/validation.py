@@ -8,8 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from recipes.artifacts import finite
-from recipes.engine.held_out import Window
 from recipes.engine.held_out_loss import mean_losses, window_losses
+from recipes.engine.held_out_windows import Window
 from recipes.engine.metrics_file import append_line, read_lines
 from recipes.engine.observing import Observer, place
 from recipes.engine.phase_numbers import PhaseNumbers
@@ -25,9 +25,9 @@ class Validation(Observer):
     `validation_mean`: token-weighted means, in nats.
 
     Args:
-        every: iterations between two validations.
+        every: it validates at the multiples of each of these iterations.
         progress: of the phase: its numbers, its file of metrics, its voice.
-        windows: see `recipes.engine.held_out`.
+        windows: see `recipes.engine.held_out_windows`.
         domains: source -> domain.
         micro_batch_tokens: as many as a micro batch has in training.
 
@@ -37,7 +37,7 @@ class Validation(Observer):
 
     def __init__(
         self,
-        every: int,
+        every: set[int],
         progress: Progress,
         windows: Sequence[Window],
         domains: Mapping[str, str],

@@ -2,7 +2,7 @@
 
 import math
 
-from evaluation.metrics import Step
+from evaluation.metrics import HeldOutLoss, Step
 from evaluation.results import Result, Score
 from recipes.load import load_recipe
 from recipes.plan import Plan, SourceSize, make_plan
@@ -29,6 +29,20 @@ def steps() -> list[Step]:
                 Step(phase=phase.number, iteration=iteration, tokens=2048 * iteration, tokens_total=total, loss=loss)
             )
     return made
+
+
+def validations() -> list[HeldOutLoss]:
+    """At the start, where one domain was not a number, and at the ends of phases."""
+    ends = [(0, 0, 0), *((step.phase, step.iteration, step.tokens_total) for step in steps() if step.iteration == 8)]
+    return [
+        HeldOutLoss(
+            phase=max(1, phase),
+            iteration=iteration,
+            tokens_total=tokens,
+            validation={"legal": 7 - 0.1 * phase, "replay": 5 + 0.1 * phase if phase else None},
+        )
+        for phase, iteration, tokens in ends
+    ]
 
 
 def result(name: str, legal: float, general: float, kind: str = "model") -> Result:

@@ -20,11 +20,28 @@ def line(phase, iteration, loss):
 def test_a_resumed_step_counts_once_and_a_cut_line_not_at_all(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(line(1, 1, 5.0) + line(1, 2, 4.0) + line(1, 2, 4.5) + line(2, 1, 3.0) + line(2, 2, 2.0)[:20])
-    assert [(s.phase, s.iteration, s.loss) for s in read_metrics(path)] == [(1, 1, 5.0), (1, 2, 4.5), (2, 1, 3.0)]
+    steps, _ = read_metrics(path)
+    assert [(s.phase, s.iteration, s.loss) for s in steps] == [(1, 1, 5.0), (1, 2, 4.5), (2, 1, 3.0)]
+
+
+def test_validations_stand_between_the_steps(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    held_out = [
+        {"phase": 1, "iteration": iteration, "tokens": 0, "tokens_total": 8 * iteration, "validation": {"legal": loss}}
+        for iteration, loss in ((0, 6.0), (1, None))
+    ]
+    first, second = (json.dumps(one) + "\n" for one in held_out)
+    path.write_text(first + line(1, 1, 5.0) + second)
+    steps, validations = read_metrics(path)
+    assert [(s.iteration, s.loss) for s in steps] == [(1, 5.0)]
+    assert [(v.iteration, v.tokens_total, v.validation) for v in validations] == [
+        (0, 0, {"legal": 6.0}),
+        (1, 8, {"legal": None}),
+    ]
 
 
 def test_no_log_is_no_steps(tmp_path):
-    assert read_metrics(tmp_path / "metrics.jsonl") == []
+    assert read_metrics(tmp_path / "metrics.jsonl") == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import base64
 import re
 
 import pytest
-from invented_run import DOMAINS, plan, recipe, result, steps
+from invented_run import DOMAINS, plan, recipe, result, steps, validations
 
 from evaluation.plots import data_uri, loss_plot, mixture_plot, perplexity_plot
 
@@ -14,6 +14,7 @@ def figures():
         "mixture": lambda: mixture_plot(plan(), DOMAINS),
         "loss": lambda: loss_plot(steps(), names),
         "one step": lambda: loss_plot(steps()[:1], names),
+        "held out": lambda: loss_plot(steps(), names, validations()),
         "perplexity": lambda: perplexity_plot(results, result("trigram", 180, 70, "trigram"), DOMAINS),
         "base alone": lambda: perplexity_plot(results[:1], None, DOMAINS),
     }
@@ -43,6 +44,15 @@ def test_a_line_stands_at_every_phase_boundary():
     dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert dashed == pytest.approx([16.384, 32.768, 49.152])
     assert "thousand" in axes.get_xlabel() and "nats" in axes.get_ylabel()
+
+
+def test_held_out_losses_are_points_of_the_loss_plot():
+    axes = loss_plot(steps(), [phase.name for phase in recipe().phases], validations()).axes[0]
+    points = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == ":"}
+    tokens, losses = zip(*points["held out: legal"], strict=True)
+    assert tokens == pytest.approx([one.tokens_total / 1e3 for one in validations()])
+    assert list(losses) == [one.validation["legal"] for one in validations()]
+    assert len(points["held out: replay"]) == 4
 
 
 def test_labels_do_not_overlap():

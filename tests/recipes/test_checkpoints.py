@@ -1,3 +1,4 @@
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,14 +11,17 @@ from tiny_run import tiny_data, tiny_recipe
 from recipes.checkpoints import (
     NAME,
     Start,
+    best_checkpoints,
     digests_of_rank,
     final_checkpoint,
     find_damage,
     find_start,
+    note_validation,
     prune,
     publish,
     remove_leftovers,
     set_aside,
+    validation_loss,
     whole_checkpoints,
     writing_name,
 )
@@ -81,6 +85,61 @@ def test_prune_keeps_every_so_many_for_good(run: RunFolder) -> None:
     _save(run, 1, *range(1, 11))
     prune(run.checkpoints(1), Checkpoint(every_iterations=1, keep_every_iterations=3))
     assert [iteration for iteration, _ in whole_checkpoints(run.checkpoints(1))] == [3, 6, 9, 10]
+
+
+def _validated(run: RunFolder, losses: dict[int, dict[str, float]]) -> None:
+    for path, domains in zip(_save(run, 1, *losses), losses.values(), strict=True):
+        note_validation(path, sum(domains.values()), domains)
+
+
+LOSSES = {
+    1: {"legal": 3.0, "general": 1.0},
+    2: {"legal": 2.0, "general": 2.0},
+    3: {"legal": math.nan, "general": math.nan},
+    4: {"legal": 2.0, "general": 2.5},
+    5: {"legal": 4.0, "general": 9.0},
+    6: {"legal": 5.0, "general": 9.0},
+}
+
+
+@pytest.mark.parametrize(("by", "best"), [(None, [2, 1]), ("legal", [4, 2]), ("general", [1, 2])])
+def test_prune_keeps_the_best_for_good(run: RunFolder, by: str | None, best: list[int]) -> None:
+    _validated(run, LOSSES)
+    _save(run, 1, 7)  # not validated
+    folder = run.checkpoints(1)
+    policy = Checkpoint(every_iterations=1, keep_last=2, keep_best=2, best_by=by)
+    prune(folder, policy)
+    assert [iteration for iteration, _ in whole_checkpoints(folder)] == sorted({*best, 6, 7})
+    assert [path.name for path in best_checkpoints(folder, by)[:2]] == [NAME.format(iteration) for iteration in best]
+    assert (folder / "best").readlink() == Path(NAME.format(best[0]))
+    prune(folder, policy.model_copy(update={"keep_best": 1, "keep_last": 1}))
+    assert [iteration for iteration, _ in whole_checkpoints(folder)] == sorted({best[0], 7})
+    remove_leftovers(folder)
+    assert (folder / "best" / "weights" / "metadata.json").is_file()
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=9), st.integers(1, 3), st.integers(0, 3))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pruning_at_every_save_keeps_the_best_of_all(
+    tmp_path: Path, losses: list[float], keep_last: int, keep_best: int
+) -> None:
+    run = RunFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
+    for iteration, loss in enumerate(losses, 1):
+        _validated(run, {iteration: {"legal": loss}})
+        prune(run.checkpoints(1), Checkpoint(every_iterations=1, keep_last=keep_last, keep_best=keep_best))
+    kept = {iteration for iteration, _ in whole_checkpoints(run.checkpoints(1))}
+    numbers = range(1, len(losses) + 1)
+    best = sorted(numbers, key=lambda number: (losses[number - 1], -number))[:keep_best]
+    assert kept == {*numbers[-keep_last:], *best}
+
+
+def test_a_loss_is_part_of_what_is_checked(run: RunFolder) -> None:
+    written, target = _write(run, 4), run.checkpoints(1) / NAME.format(4)
+    note_validation(written, 2.0, {"legal": 2.0})
+    publish(written, target, [digests_of_rank(written, rank) for rank in range(2)])
+    assert (validation_loss(target), find_damage(target)) == (2.0, None)
+    note_validation(target, 1.0, {"legal": 1.0})
+    assert find_damage(target) == "the content of validation.json has changed"
 
 
 def _write(run: RunFolder, iteration: int, attempt: int = 1) -> Path:
