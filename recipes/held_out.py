@@ -2,10 +2,23 @@
 
 from pathlib import Path
 
-from recipes.artifacts import read_json
+from pydantic import BaseModel
+
 from recipes.errors import UserError
 from recipes.layout import RunFolder
+from recipes.load import read_stated
 from recipes.schema import Recipe
+
+
+class _Source(BaseModel):
+    domain: str
+    documents: int
+
+
+class _HeldOut(BaseModel):
+    """What heldout/receipt.json says of every source."""
+
+    sources: dict[str, _Source]
 
 
 def held_out_domains(recipe: Recipe, run: RunFolder) -> dict[str, str]:
@@ -21,8 +34,8 @@ def held_out_domains(recipe: Recipe, run: RunFolder) -> dict[str, str]:
             f"{path}: validation needs the held-out documents of the shards, which are not there; build them with "
             f"`cpt data prepare`, or leave it out with --set validation=null --set checkpoint.keep_best=0."
         )
-    sources = read_json(path)["sources"]
-    domains = {name: source["domain"] for name, source in sources.items() if source["documents"]}
+    sources = read_stated(_HeldOut, path).sources
+    domains = {name: source.domain for name, source in sources.items() if source.documents}
     for file in (run.heldout / f"{name}{suffix}" for name in domains for suffix in (".idx", ".bin")):
         _check(file)
     if not domains:

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny_run import tiny_held_out
 
 from data_prep.mixture import build
 from launch.allocation import Allocation, as_allocated
@@ -27,6 +28,7 @@ def run(tmp_path: Path) -> RunFolder:
         (run.phase(1) / f"laws{suffix}").touch()
     blend = {"prefixes": ["laws"], "sequence_length": 256, "global_batch_size": 8, "iterations": 48, "seed": 1234}
     (run.phase(1) / "blend.json").write_text(json.dumps(blend | {"separator_id": 0, "vocab_size": 8192, "digest": "0"}))
+    tiny_held_out(run)
     return run
 
 
@@ -40,6 +42,12 @@ def test_batch_does_not_fit_the_job(run):
         UserError, match=r"qwen3_tiny on 3 ranks: phase general: global_batch_size \(8\) is not a multiple"
     ):
         preflight(TINY, as_allocated(TWO, Allocation(nodes=1, ranks=3)), run, [1])
+
+
+def test_nothing_to_validate_on(run):
+    (run.heldout / "receipt.json").unlink()
+    with pytest.raises(UserError, match=r"heldout/receipt.json: validation needs the held-out documents"):
+        preflight(TINY, TWO, run, [1])
 
 
 def test_no_base(run):

@@ -34,7 +34,7 @@ def test_what_is_missing_is_one_sentence(run: RunFolder) -> None:
     (run.heldout / "third.bin").unlink()
     with pytest.raises(UserError, match=r"third\.bin: missing; build the shards again"):
         held_out_domains(recipe(run), run)
-    write_json(run.heldout / "receipt.json", {"sources": {}})
+    write_json(run.heldout / "receipt.json", {"sources": {"laws": {"domain": "legal", "documents": 0}}})
     with pytest.raises(UserError, match="no document is held out"):
         held_out_domains(recipe(run), run)
     (run.heldout / "receipt.json").unlink()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import CLUSTER_FILE, REPOSITORY, SlurmCluster, start
+from tiny_run import tiny_held_out
+
+from recipes.layout import RunFolder
 
 STUB_RANK = """\
 # Stands in for training: says who it is; the rank STUB_FAILS exits with 9, and STUB_SECONDS pass before the others end.
@@ -61,4 +64,5 @@ def run_folder(checkout: Path) -> Path:
         (phase / f"laws{suffix}").touch()
     blend = {"prefixes": ["laws"], "sequence_length": 256, "global_batch_size": 8, "iterations": 48, "seed": 1234}
     (phase / "blend.json").write_text(json.dumps(blend | {"separator_id": 0, "vocab_size": 8192, "digest": "0"}))
+    tiny_held_out(RunFolder(run))
     return run
