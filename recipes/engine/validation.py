@@ -95,4 +95,7 @@ def sentence(numbers: PhaseNumbers, step: int, losses: Mapping[str, float], firs
 
 
 def _perplexity(loss: float) -> str:
-    return f"{math.exp(loss):.3g}" if loss < math.log(1e6) else "over a million" if math.isfinite(loss) else "none"
+    if not loss < math.log(1e6):
+        return "over a million" if math.isfinite(loss) else "none"
+    value = math.exp(loss)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

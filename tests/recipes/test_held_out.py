@@ -40,3 +40,8 @@ def test_what_is_missing_is_one_sentence(run: RunFolder) -> None:
     (run.heldout / "receipt.json").unlink()
     with pytest.raises(UserError, match=r"receipt\.json: validation needs the held-out documents"):
         held_out_domains(recipe(run), run)
+
+
+def test_the_best_cannot_be_kept_without_a_validation(run: RunFolder) -> None:
+    with pytest.raises(UserError, match=r"checkpoint\.keep_best needs `validation`; state that, or keep_best: 0"):
+        recipe(run, "checkpoint.keep_best=1", "validation=null")

@@ -34,7 +34,7 @@ def test_the_cluster_template_is_valid_as_it_is() -> None:
         ("phases.1.schedule.min_lr=1", "min_lr .* must not exceed max_lr"),
         ("model.init=extended", "reserved"),
         ("model.init=hff", "field `model.init`"),
-        ("validation=null", "checkpoint.keep_best needs `validation`"),
+        ("checkpoint.best_by=3", "field `checkpoint.best_by`"),
         (
             "evaluation.sequence_length=2000",
             "phase general: validation in windows of .* .2000. needs more memory than tr",
