@@ -109,8 +109,8 @@ def _plain(shape: Qwen3Shape, width: int, tensor: int) -> _Token:
 def logit_bytes(shape: Qwen3Shape, tokens: int, width: int, modules: Modules) -> int:
     """Logits of so many tokens, and what cross entropy makes of them.
 
-    Plain: logits in `width`, and their softmax in fp32, which becomes the gradient in place. Logits in fp32 become the
-    softmax in place too, but rows that pad the vocabulary are closed in a copy.
+    Plain: logits in bf16 and, on a CPU, while one is computed, their softmax in fp32 (recipes.engine.cross_entropy).
+    Logits in fp32 become the softmax in place, but rows that pad the vocabulary are closed in a copy.
     """
     padded = padded_vocabulary(shape) > shape.vocab_size
     plain = FLOAT * (1 + padded) if width == FLOAT else FLOAT + width

@@ -66,4 +66,4 @@ def test_the_peak_is_below_what_arithmetic_says_and_near_it(case: tuple[dict[str
         modules="plain",
     )
     computed = memory.activations + memory.logits + memory.buffers
-    assert 0.6 * computed < found["peak"] < computed
+    assert 0.55 * computed < found["peak"] < computed
