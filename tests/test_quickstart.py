@@ -81,9 +81,12 @@ def test_it_ends_with_three_lines_that_load_the_model(quickstart: tuple[Path, st
 def test_every_step_of_every_phase_is_logged_once(quickstart: tuple[Path, str]) -> None:
     folder, _ = quickstart
     lines = [json.loads(line) for line in (folder / "curriculum/training/metrics.jsonl").read_text().splitlines()]
-    steps = [(line["phase"], line["iteration"]) for line in lines]
+    steps, validations = (
+        [(line["phase"], line["iteration"]) for line in lines if kind in line] for kind in ("loss", "validation")
+    )
     assert steps == sorted(set(steps))
     assert {phase for phase, _ in steps} == {1, 2, 3, 4}
+    assert validations == [(1, 0), (1, 48), (2, 50), (2, 64), (3, 50), (3, 96), (4, 48)]
 
 
 @pytest.mark.slow

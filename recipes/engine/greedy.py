@@ -27,7 +27,7 @@ def continuations(
     texts = [list(prompt) for prompt in prompts]
     going = list(range(len(texts)))
     for _ in range(new_tokens):
-        found = _next_ids(chunks, [texts[number] for number in range(len(texts))], length, micro_batch_tokens)
+        found = _next_ids(chunks, texts, length, micro_batch_tokens)
         for number in going:
             texts[number].append(found[number])
         going = [number for number in going if texts[number][-1] != end]

@@ -30,9 +30,10 @@ def window_losses(chunks: Any, windows: Sequence[Window], micro_batch_tokens: in
         micro_batch_tokens: as many as a micro batch has in training.
     """
     sums = torch.zeros(len(windows), dtype=torch.float64).cuda()
+    replicas = parallel_state.get_data_parallel_world_size()
     for group in groups(windows, _unit()):
-        mine = group.windows[parallel_state.get_data_parallel_rank() :: parallel_state.get_data_parallel_world_size()]
-        largest = -(-len(group.windows) // parallel_state.get_data_parallel_world_size())  # number that a rank has
+        mine = group.windows[parallel_state.get_data_parallel_rank() :: replicas]
+        largest = -(-len(group.windows) // replicas)  # number of windows that a rank has
         rows = max(1, min(largest, micro_batch_tokens // group.length))
         batches = list(_micro_batches(windows, mine, largest, rows, group.length))
         found = losses(chunks, batches, lambda output, counted: (output.double() * counted).sum(dim=1))
@@ -66,11 +67,8 @@ def _micro_batches(
         tokens, labels, counted = (torch.zeros(rows, length, dtype=torch.int64) for _ in range(3))
         for row, number in enumerate(mine[first : first + rows]):
             text = torch.from_numpy(windows[number].tokens)
-            tokens[row, : len(text) - 1], labels[row, : len(text) - 1], counted[row, : len(text) - 1] = (
-                text[:-1],
-                text[1:],
-                1,
-            )
+            used = len(text) - 1
+            tokens[row, :used], labels[row, :used], counted[row, :used] = text[:-1], text[1:], 1
         yield Rows(tokens, labels, counted)
 
 

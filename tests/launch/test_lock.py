@@ -47,9 +47,10 @@ def test_a_card_is_not_written_from_another_recipe(run: RunFolder, tmp_path: Pat
         refuse_other_recipe(run, load_recipe("qwen3_4b").model_copy(update={"phases": recipe(tmp_path).phases}))
 
 
-def test_layout_checkpoints_and_the_place_of_the_base_may_change(run: RunFolder, tmp_path: Path) -> None:
+def test_what_observes_layout_checkpoints_and_the_place_of_the_base_may_change(run: RunFolder, tmp_path: Path) -> None:
     hold_lock(run, recipe(tmp_path), [1])
     changes = ["phases.1.tensor_parallel=2", "checkpoint.every_iterations=9", "model.base=elsewhere"]
+    changes += ["validation={every_iterations: 5, tokens_per_source: 9}", "samples={every_iterations: 5, prompts: [a]}"]
     hold_lock(run, recipe(tmp_path, *changes), [1])
 
 

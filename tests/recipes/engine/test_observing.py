@@ -1,6 +1,7 @@
 """What looks at a training sees what `cpt evaluate` and transformers see afterwards, and changes nothing in it."""
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_resume import Forked
+from test_resume import Forked, kill_point
 from tiny_run import SEPARATOR, VOCABULARY, metrics, tiny_data, tiny_held_out, tiny_recipe, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -40,6 +41,7 @@ class Run(NamedTuple):
     folder: RunFolder
     recipe: Path
     said: list[str]
+    answer: dict[str, Any] = {}
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -85,7 +87,7 @@ def make_run(folder: Path, forked: Forked, changes: dict[str, Any]) -> Run:
 def train(forked: Forked, run: RunFolder, recipe: Path, ranks: int = 2) -> Run:
     answer = forked.train(run, recipe, ranks=ranks)
     assert answer["status"] == [0] * ranks, answer
-    return Run(run, recipe, answer["said"])
+    return Run(run, recipe, answer["said"], answer)
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,30 @@ def test_after_a_kill_nothing_is_lost_or_noted_twice(observed: Run, forked: Fork
     assert metrics(run, 1) == metrics(observed.folder, 1)
     assert run.samples.read_text() == observed.folder.samples.read_text()
     assert whole.weights == observed.weights
+
+
+@pytest.mark.long
+def test_killed_anywhere_it_ends_with_the_same_notes_and_checkpoints(
+    observed: Run, forked: Forked, tmp_path: Path
+) -> None:
+    points = random.Random(6)
+    run = RunFolder(tmp_path / "run")
+    tiny_data(run, phases=1)
+    tiny_held_out(run)
+    killed = 0
+    while killed < 8:
+        answer = forked.train(run, observed.recipe, kill=kill_point(points, observed.answer))
+        killed += 1
+        if answer["status"] == [0, 0]:
+            shutil.rmtree(run.training)
+        else:
+            assert -9 in answer["status"], answer
+    train(forked, run, observed.recipe)
+    assert metrics(run, 1) == metrics(observed.folder, 1)
+    assert run.samples.read_text() == observed.folder.samples.read_text()
+    assert Run(run, observed.recipe, []).weights == observed.weights
+    names = {path.name for path in run.checkpoints(1).iterdir()}
+    assert names == {path.name for path in observed.folder.checkpoints(1).iterdir()}
 
 
 @pytest.mark.long
