@@ -98,6 +98,12 @@ def test_another_seed_is_refused(run: RunFolder, tmp_path: Path) -> None:
     )
 
 
+def test_where_a_run_is_shown_may_change(run: RunFolder, tmp_path: Path) -> None:
+    hold_lock(run, recipe(tmp_path), [1])
+    hold_lock(run, recipe(tmp_path, "wandb.project=tiny"), [1])
+    assert read_json(run.lock)["history"] == []
+
+
 def test_another_budget_is_refused(run: RunFolder, tmp_path: Path) -> None:
     hold_lock(run, recipe(tmp_path), [1])
     with pytest.raises(UserError, match=r"recipe\.phases\.2\.token_budget = 1024, now it is 2048;"):
