@@ -1,11 +1,12 @@
 """The lines that training logs, read back: one step or one validation each, over all phases."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from recipes.errors import UserError
 
@@ -19,7 +20,8 @@ class Step(BaseModel):
     iteration: int
     tokens: int
     tokens_total: int
-    loss: float
+    loss: Annotated[float, BeforeValidator(lambda loss: math.nan if loss is None else loss)]  # JSON has no NaN
+    skipped: str | None = None  # why its batch was
     tokens_per_second: float | None = None
 
 
@@ -41,6 +43,8 @@ def read_metrics(path: Path) -> tuple[list[Step], list[HeldOutLoss]]:
     """Every step, and every validation, in order; what was done twice, because a job was resumed, counts as it was the
     last time.
 
+    A batch that was skipped is no step.
+
     Raises:
         UserError: a line is neither. A last line without its end (a killed job) is left out.
     """
@@ -49,8 +53,9 @@ def read_metrics(path: Path) -> tuple[list[Step], list[HeldOutLoss]]:
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     whole = lines[:-1]  # what follows the last line break is empty, or was cut off
     found = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole, 1) if line.strip()]
-    steps = [line for line in found if isinstance(line, Step)]
-    return _latest(steps), _latest([line for line in found if isinstance(line, HeldOutLoss)])
+    steps = _latest([line for line in found if isinstance(line, Step)])
+    validations = _latest([line for line in found if isinstance(line, HeldOutLoss)])
+    return [step for step in steps if not step.skipped], validations
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:

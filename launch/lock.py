@@ -28,8 +28,9 @@ LAYOUT = {
     "recompute",
     "loss_chunk_tokens",
 }
-# Fields of the recipe that look at training, and change nothing in it.
-OBSERVING = ("checkpoint", "evaluation", "expected_tokens", "samples", "validation", "wandb")
+# Fields of the recipe that look at training, and change nothing in it. A batch that `faults` has skipped is in
+# metrics.jsonl; what to do with the next one may be changed after any of them.
+OBSERVING = ("checkpoint", "evaluation", "expected_tokens", "faults", "samples", "validation", "wandb")
 NOT_IN_THE_WEIGHTS: dict[str, Any] = {
     "model": {"base"},
     "phases": {"__all__": LAYOUT},

@@ -146,6 +146,22 @@ class Checkpoint(Strict):
         return self
 
 
+class Faults(Strict):
+    """What happens when a step goes wrong, or does not end.
+
+    A skipped batch is counted and its weights' update left out. A spike is a loss far above those of the last `window`
+    iterations of the phase (`recipes.loss_history`); `note` says so and trains on.
+    """
+
+    nonfinite: Literal["stop", "skip"] = "stop"  # a loss or gradient norm that is NaN or infinite
+    spike: Literal["stop", "skip", "note"] = "note"
+    spike_deviations: float = Field(8.0, gt=0)  # robust standard deviations above the median
+    window: int = Field(128, ge=4)  # iterations; there are no spikes before so many
+    max_skipped: int = Field(8, ge=0)  # batches within a window; one more stops the run
+    hang_minutes: float = Field(10.0, gt=0)  # within a step, without a micro batch more on a rank
+    slow_stage_minutes: float = Field(60.0, gt=0)  # between two: a start, a checkpoint, a validation
+
+
 class Evaluation(Strict):
     """How much held-out text is scored, per source, and in windows of how many tokens."""
 
@@ -200,6 +216,7 @@ class Recipe(Strict):
     ] = {}  # source or domain -> read a random part of this size only
     expected_tokens: dict[str, int] = {}  # source -> tokens, for planning before the shards exist
     checkpoint: Checkpoint
+    faults: Faults = Faults()
     evaluation: Evaluation
     validation: Validation | None = None
     samples: Samples | None = None

@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from recipes.artifacts import finite
+from recipes.engine.batch_guard import BatchGuard
 from recipes.engine.metrics_file import append_line, forget_from
 from recipes.engine.pace import Pace
 from recipes.engine.phase_numbers import PhaseNumbers
@@ -25,11 +27,16 @@ class Progress(pl.Callback):
         numbers: see PhaseNumbers.
         metrics: the file that lines are appended to. What is in it from iterations that will be done again is removed.
         say: prints a line for people.
-        every: iterations between two lines of `metrics`; the first and the last are always written.
+        every: iterations between two lines of `metrics`; the first and the last are always written, and those that
+            `guard` has something to note of.
+        guard: what it notes of an iteration is part of its line.
     """
 
-    def __init__(self, numbers: PhaseNumbers, metrics: Path, say: Callable[[str], None], every: int) -> None:
+    def __init__(
+        self, numbers: PhaseNumbers, metrics: Path, say: Callable[[str], None], every: int, guard: BatchGuard
+    ) -> None:
         self.numbers = numbers
+        self.guard = guard
         self.metrics = metrics
         self.say = say
         self.every = every
@@ -50,7 +57,7 @@ class Progress(pl.Callback):
         step = trainer.global_step
         if step == self._reported:
             return
-        if step % self.every == 0 or step in (1, self.numbers.iterations):
+        if step % self.every == 0 or step in (1, self.numbers.iterations) or self.guard.outcome:
             self._memory = _highest(_peak_memory())  # every rank takes part, at the same steps
             self._report(trainer, step)
             self._reported = step
@@ -76,10 +83,11 @@ class Progress(pl.Callback):
             return
         line = self._line(trainer.callback_metrics, step, steps * numbers.tokens_per_iteration / seconds)
         line |= self._left(step) if step > self._first + 1 else {}
+        line |= self.guard.outcome
         append_line(self.metrics, line)
         self._say(line)
         for logger in trainer.loggers:
-            logger.log_metrics({key: value for key, value in line.items() if value is not None}, step=step)
+            logger.log_metrics({key: value for key, value in line.items() if isinstance(value, int | float)}, step=step)
 
     def _line(self, measured: dict[str, Any], step: int, rate: float) -> dict[str, Any]:
         numbers = self.numbers
@@ -88,9 +96,9 @@ class Progress(pl.Callback):
             "iteration": step,
             "tokens": step * numbers.tokens_per_iteration,
             "tokens_total": numbers.tokens_before + step * numbers.tokens_per_iteration,
-            "loss": float(measured["reduced_train_loss"]),
+            "loss": finite(float(measured["reduced_train_loss"])),
             "lr": self._learning_rate,
-            "grad_norm": float(measured["grad_norm"]) if "grad_norm" in measured else None,
+            "grad_norm": finite(float(measured["grad_norm"])) if "grad_norm" in measured else None,
             "tokens_per_second": round(rate, 1),
             "peak_memory_gb": round(self._memory / 1e9, 2),
         }

@@ -26,7 +26,7 @@ def sentence(numbers: PhaseNumbers, line: dict[str, Any]) -> str:
         f"phase {numbers.phase} {numbers.name}",
         f"{line['iteration']:>{width}}/{numbers.iterations}",
         f"{short(line['tokens_total'])} tokens",
-        f"loss {line['loss']:.4f}",
+        f"loss {line['loss']:.4f}" if line["loss"] is not None else "",
         f"lr {line['lr']:.2e}",
         f"norm {line['grad_norm']:.2f}" if line["grad_norm"] is not None else "",
         f"{short(line['tokens_per_second'])} tokens/s",

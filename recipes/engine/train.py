@@ -8,11 +8,13 @@ from typing import Any
 
 import fiddle
 
-from recipes.blend import load_blend
+from recipes.blend import Blend, load_blend
 from recipes.checkpoints import best_checkpoints, validation_loss
 from recipes.cluster import Cluster
+from recipes.engine.batch_guard import BatchGuard
 from recipes.engine.build import pretraining
 from recipes.engine.fence import Fence
+from recipes.engine.hang_watch import HangWatch
 from recipes.engine.observers import sampling, validation
 from recipes.engine.phase_numbers import PhaseNumbers
 from recipes.engine.platform import has_cuda
@@ -36,7 +38,7 @@ def train_phase(
     """Train phase `number` from where it stands to its end. `recipes.engine.platform.prepare` must have run.
 
     Args:
-        say: prints a line for people; called on rank 0 only.
+        say: prints a line for people; called on rank 0 only, or on the last if rank 0 has hung.
         tokenizer: gives the folder of tokenizer.json, for a recipe with samples; called on rank 0 only.
 
     Raises:
@@ -48,6 +50,21 @@ def train_phase(
         raise RuntimeError(f"cluster {cluster.name} has GPUs, but CUDA finds none on {socket.gethostname()}")
     blend = load_blend(run, number)
     ranks = Ranks(phase_store(number), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    with HangWatch(ranks, recipe.faults, say) as watch:
+        _train(recipe, cluster, number, run, say, tokenizer, blend, ranks, watch)
+
+
+def _train(
+    recipe: Recipe,
+    cluster: Cluster,
+    number: int,
+    run: RunFolder,
+    say: Callable[[str], None],
+    tokenizer: Callable[[], Path] | None,
+    blend: Blend,
+    ranks: Ranks,
+    watch: HangWatch,
+) -> None:
     start, attempt = agree_on_start(ranks, recipe, run, number, say)
     if start.iteration == blend.iterations:  # an earlier start was killed after its last checkpoint
         return ranks.leave()
@@ -58,8 +75,10 @@ def train_phase(
     trainer.strategy.phase, trainer.strategy.seed = number, recipe.seed
     # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
     every = trainer.log_every_n_steps
-    progress = Progress(PhaseNumbers.of(recipe, cluster, number, ranks.size), run.metrics, say, every)
-    callbacks: list[Any] = [Fence(attempt, every), progress]
+    guard = BatchGuard(recipe.faults, say)
+    numbers = PhaseNumbers.of(recipe, cluster, number, ranks.size)
+    progress = Progress(numbers, run.metrics, say, every, guard)
+    callbacks: list[Any] = [watch.heart, Fence(attempt, every), guard, progress]
     if recipe.wandb:
         trainer.callbacks.append(WandbRun(recipe, recipe.wandb, run, cluster.offline, every, say))
     if start.path == run.base_checkpoint:

@@ -40,6 +40,14 @@ def test_validations_stand_between_the_steps(tmp_path):
     ]
 
 
+def test_a_skipped_batch_is_no_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    skipped = json.dumps(json.loads(line(1, 2, None)) | {"skipped": "nan", "samples": [3]}) + "\n"
+    path.write_text(line(1, 1, 5.0) + line(1, 2, 4.0) + skipped + line(1, 3, 3.0))
+    steps, _ = read_metrics(path)
+    assert [(step.iteration, step.loss) for step in steps] == [(1, 5.0), (3, 3.0)]
+
+
 def test_no_log_is_no_steps(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == ([], [])
 

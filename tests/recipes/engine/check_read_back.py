@@ -65,6 +65,7 @@ def violations(root: str, trap: str) -> Iterator[str]:
                 twice, none = source.times.argmax(), source.times.argmin()
                 yield f"phase {number}, {name}: document {twice} is read again before document {none}"
         yield from shares(run, phase, windows)
+        yield from named(run, phase)
 
 
 def open_phase(run: RunFolder, number: int, trap: str) -> Phase:
@@ -201,6 +202,23 @@ def shares(run: RunFolder, phase: Phase, windows: list[dict[int, Tokens]]) -> It
             yield f"phase {phase.number}, {name}: {len(read)} samples are read, blend.json says {written[name]}"
         if abs(len(read) - planned[name]["samples"]) > max(1, 0.02 * phase.blend.samples):
             yield f"phase {phase.number}, {name}: {len(read)} samples are read, planned {planned[name]['samples']}"
+
+
+def named(run: RunFolder, phase: Phase) -> Iterator[str]:
+    """The documents that a fault would be blamed on hold the tokens of the sample, from inside the first on."""
+    from recipes.engine.sample_ids import documents_of
+
+    for number in range(0, phase.blend.samples, 7):
+        name, documents = documents_of(phase.dataset, phase.folder, number)
+        packed = phase.blend.packing == "best_fit"
+        prefix = phase.folder / name if packed else run.shards / name / "documents"
+        index = read_index(prefix, whole=False)
+        tokens = read_tokens(prefix, index)
+        texts = [read_document(tokens, index, document).astype(np.int64) for document in documents]
+        sample = phase.dataset[number]["tokens"].numpy()
+        text = np.maximum(np.concatenate(texts), 0)  # padding is read as 0
+        if text.tobytes().find(sample.tobytes()) not in range(texts[0].nbytes):
+            yield f"phase {phase.number}: sample {number} is not of the documents {documents} of {name}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(requests: list[dict[str, Any]]) -> None:
     from recipes.engine.rehearse import rehearse
 
     built = [[phase.model_dump() for phase in rehearse(Request.model_validate(request))] for request in requests]
-    print(json.dumps({"built": built, "walked": walked()}))
+    print(json.dumps({"built": built, "walked": walked(), "dealt": dealt()}))
 
 
 def walked() -> dict[str, dict[str, Any]]:
@@ -43,6 +43,27 @@ def walked() -> dict[str, dict[str, Any]]:
             trap(data)
             answers[trap.__name__] = walk(data, SAMPLES, REPLICAS).model_dump()
     return answers
+
+
+def dealt() -> list[list[Any]]:
+    """[what the sampler deals, what `recipes.engine.sample_ids` says] of every micro batch of a run that began at 2."""
+    from megatron.core import parallel_state
+
+    from recipes.engine import rehearse, walk
+    from recipes.engine.sample_ids import deal_of
+    from recipes.engine.show import configuration
+
+    recipe, cluster = load_recipe("qwen3_tiny", ["phases.1.micro_batch_size=1"]), load_cluster("local")
+    config = configuration(recipe, 1, cluster.model_copy(update={"ranks_per_node": REPLICAS}))
+    pairs: list[list[Any]] = []
+    with rehearse._groups(0, REPLICAS, fiddle.build(config.trainer.strategy).parallelism):
+        data = fiddle.build(config.data)
+        deal = deal_of(data)
+        assert deal.replicas == parallel_state.get_data_parallel_world_size() == REPLICAS
+        for replica in range(REPLICAS):
+            for at, samples in enumerate(walk._micro_batches(data, SAMPLES, replica, 2)):
+                pairs.append([samples, deal.samples(3 + at // deal.micro_batches, at % deal.micro_batches, replica)])
+    return pairs
 
 
 def another_order(data: Any) -> None:

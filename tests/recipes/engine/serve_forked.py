@@ -2,7 +2,8 @@
 
 A job is a line of JSON on standard input:
     {"run": FOLDER, "recipe": FILE, "phase": 1, "ranks": 2,
-     "notes": FOLDER for logs, "kill": [RANK, EVENT] or [RANK, SECONDS], "fault": NAME of a function here}
+     "notes": FOLDER for logs, "kill": [RANK, EVENT] or [RANK, SECONDS], "fault": NAME of a function here,
+     "planted": [WHAT, SAMPLE] of planted_faults.py}
 and its answer one on standard output: {"status": exit status of each rank, minus the signal, "error": sentence of the
 first rank that had one, "said": lines for people, "events": [of each rank], "seconds": wall time}. An event is an
 operation on a file or folder of the run, by the rank or a writer that it forked; RANK is killed (-9) just before that
@@ -17,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import planted_faults
 
 from launch.environment import free_port
 from recipes.artifacts import write_json
@@ -45,6 +48,7 @@ def main() -> None:
 def train(job: dict[str, Any]) -> dict[str, Any]:
     run, ranks = RunFolder(Path(job["run"])), job.get("ranks", 1)
     notes = Path(job["notes"])
+    (notes / "said.jsonl").write_text("")
     begun, port = time.monotonic(), str(free_port())
     pids: dict[int, int] = {}
     for rank in range(ranks):
@@ -61,7 +65,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": status,
         "error": next((one["error"] for one in found if one.get("error")), None),
-        "said": found[0].get("said"),
+        "said": [json.loads(line) for line in (notes / "said.jsonl").read_text().splitlines()],
         "events": [one.get("events") for one in found],
         "seconds": time.monotonic() - begun,
     }
@@ -101,15 +105,21 @@ def as_one_rank(job: dict[str, Any], run: RunFolder, rank: int, notes: Path) -> 
 
     ranks = job.get("ranks", 1)
     cluster = Cluster(name="forked", nodes=1, ranks_per_node=ranks, cpus_per_node=ranks, memory_per_node_gb=2)
-    said: list[str] = []
-    answer: dict[str, Any] = {"said": said}
+    answer: dict[str, Any] = {}
     count = count_events(str(run.root), job.get("kill"), rank)
     if fault := job.get("fault"):
         globals()[fault](run)
+    if planted := job.get("planted"):
+        planted_faults.plant(*planted)
     status = 0
     recipe = load_recipe(job["recipe"])
+
+    def say(line: str) -> None:
+        with (notes / "said.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
     try:
-        train_phase(recipe, cluster, job["phase"], run, said.append, lambda: Path(recipe.tokenizer.path))
+        train_phase(recipe, cluster, job["phase"], run, say, lambda: Path(recipe.tokenizer.path))
     except UserError as error:
         answer["error"], status = str(error), 2
     except Exception as error:  # noqa: BLE001
@@ -155,6 +165,20 @@ def limit_file_size(run: RunFolder) -> None:
         original(self, trainer, filepath)
 
     PhaseCheckpoint._save_checkpoint = limited
+
+
+def save_slowly(run: RunFolder) -> None:
+    """The first save takes longer than a step may."""
+    from recipes.engine.checkpoint import PhaseCheckpoint
+
+    original = PhaseCheckpoint._save_checkpoint
+
+    def slow(self: Any, trainer: Any, filepath: str) -> None:
+        original(self, trainer, filepath)
+        if trainer.global_step == 3:
+            time.sleep(12)
+
+    PhaseCheckpoint._save_checkpoint = slow
 
 
 def start_again_after_a_step(run: RunFolder) -> None:

@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_resume import Forked, kill_point
+from forked import Forked
+from test_resume import kill_point
 from tiny_run import SEPARATOR, VOCABULARY, metrics, tiny_data, tiny_held_out, tiny_recipe, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -59,13 +59,6 @@ class Run(NamedTuple):
     def weights(self) -> dict[str, bytes]:
         folder = self.folder.checkpoints(1) / "iteration_0000008" / "weights"
         return {path.name: path.read_bytes() for path in folder.glob("*.distcp")}
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    forked = Forked(tmp_path_factory.mktemp("forked"))
-    yield forked
-    forked.end()
 
 
 def make_recipe(path: Path, tokenizer: Path, changes: dict[str, Any], **phase: Any) -> Path:

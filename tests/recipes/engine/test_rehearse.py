@@ -124,3 +124,9 @@ def test_an_honest_walk(answers: dict[str, Any], samples: int, steps: list[int],
 )
 def test_a_broken_walk(answers: dict[str, Any], trap: str, sentence: str) -> None:
     assert sentence in answers["walked"][trap]["problems"]
+
+
+def test_the_samples_of_a_micro_batch_are_those_that_the_sampler_deals(answers: dict[str, Any]) -> None:
+    assert len(answers["dealt"]) == 4 * 2 * 4  # replicas, micro batches, steps
+    for dealt, named in answers["dealt"]:
+        assert dealt == named

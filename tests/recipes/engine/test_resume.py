@@ -3,15 +3,11 @@
 `KILL_POINTS=30 pytest -m 'slow or long' tests/recipes/engine/test_resume.py` kills so often; by default six times.
 """
 
-import contextlib
-import json
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_run import ROOT, metrics, tiny_data, tiny_recipe
+from forked import KEPT, Forked, recipe_file
+from tiny_run import metrics, tiny_data, tiny_recipe
 
 from recipes.artifacts import read_json, write_json
 from recipes.checkpoints import find_damage, whole_checkpoints
@@ -28,59 +25,6 @@ from recipes.layout import RunFolder
 from recipes.load import load_recipe
 
 KILL_POINTS = int(os.environ.get("KILL_POINTS", "6"))
-KEPT = {"checkpoint": {"every_iterations": 2, "keep_last": 9}}
-
-
-class Forked:
-    """One process that has imported NeMo and forks the ranks of every job (`serve_forked.py`)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        command = [sys.executable, str(Path(__file__).with_name("serve_forked.py"))]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-        self.errors = (folder / "errors.txt").open("w")
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
-        self.process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
-
-    def train(self, run: RunFolder, recipe: Path, ranks: int = 2, **job: Any) -> dict[str, Any]:
-        """Train phase 1; returns what became of it."""
-        run.training.mkdir(parents=True, exist_ok=True)
-        job |= {"run": str(run.root), "recipe": str(recipe), "phase": 1, "ranks": ranks, "notes": str(self.folder)}
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, (self.folder / "errors.txt").read_text()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def left(self) -> list[int]:
-        """The processes of its jobs that still live."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                state, _, _, session, *_ = path.read_text().rpartition(")")[2].split()  # proc(5)
-                if session == str(self.process.pid) and state != "Z":
-                    found.append(int(path.parent.name))
-        return [pid for pid in found if pid != self.process.pid]
-
-    def end(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.errors.close()
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    forked = Forked(tmp_path_factory.mktemp("forked"))
-    yield forked
-    forked.end()
-
-
-def recipe_file(path: Path, changes: dict[str, Any] = KEPT, **phase: Any) -> Path:
-    content = yaml.safe_load(tiny_recipe(path, phases=1, **phase).read_text())
-    path.write_text(yaml.safe_dump(content | changes))
-    return path
 
 
 class Whole:
