@@ -30,7 +30,7 @@ def _split(tensor: int, pipeline: int, context: int) -> list[str]:
 
 UNTIED = ["model.shape.tie_word_embeddings=false", "model.shape.vocab_size=300"]
 REQUESTS = {
-    "400 ranks in every way": _request("mn5", "qwen3_4b", (100, 4), *_split(2, 2, 2)),
+    "400 ranks in every way": _request("mn5", "qwen3_4b", (100, 4), *_split(2, 2, 2), "samples=null"),
     "untied, padded, fp32": _request("local", "qwen3_tiny", (2, 4), *_split(2, 2, 1), *UNTIED),
     "one stage, bf16 sums": _request("mn5", "qwen3_1p7b", (2, 4), *_split(2, 1, 1), "gradient_reduction=bf16"),
 }
