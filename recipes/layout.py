@@ -20,7 +20,7 @@ class RunFolder:
     data_report.html                      what the data lost to cleaning and why, with samples
     plan.json                             the exact integers of every phase
     base_checkpoint/                      the imported base model, as a NeMo checkpoint
-    training/phase_<n>/                   checkpoints of phase n
+    training/phase_<n>/                   checkpoints of phase n; the link `best` names the best by validation
     training/metrics.jsonl                one line per logged step and per validation, all phases
     training/samples.jsonl                what the model makes of fixed prompts, all phases
     training/attempts/                    one file per start; the newest alone may write

@@ -173,7 +173,7 @@ class Validation(Strict):
     """Loss on held-out documents while training: at the very start, every n iterations, at the end of every phase, and
     at every checkpoint if the best of them are kept.
 
-    Documents and windows of `evaluation.sequence_length` tokens are scored as `cpt evaluate` does it.
+    Scored in windows of `evaluation.sequence_length` tokens, as `cpt evaluate` does it, on documents drawn at random.
     """
 
     every_iterations: int = Field(gt=0)

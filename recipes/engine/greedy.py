@@ -20,7 +20,7 @@ def continuations(
 
     Args:
         chunks: the strategy's `megatron_parallel`.
-        micro_batch_tokens: as many as a micro batch has in training.
+        micro_batch_tokens: as many as there are logits for at a time in training.
     """
     unit = parallel_state.get_tensor_model_parallel_world_size()
     length = -(-(max(map(len, prompts)) + new_tokens) // unit) * unit

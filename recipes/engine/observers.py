@@ -1,5 +1,6 @@
 """What looks at a phase while it trains, as the recipe asks for it."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,5 +45,5 @@ def sampling(
     if recipe.samples is None:
         return None
     assert tokenizer
-    tokens = phase.micro_batch_size * phase.sequence_length
+    tokens = min(phase.micro_batch_size * phase.sequence_length, phase.loss_chunk_tokens or sys.maxsize)
     return Sampling(recipe.samples, progress, tokenizer, separator_id, tokens, run.samples)

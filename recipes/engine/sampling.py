@@ -29,7 +29,7 @@ class Sampling(Observer):
         progress: of the phase: its numbers, its voice.
         tokenizer: gives the folder of tokenizer.json; called on rank 0 only.
         end: the id that ends a document.
-        micro_batch_tokens: as many as a micro batch has in training.
+        micro_batch_tokens: as many as there are logits for at a time in training.
         file: that lines are appended to.
     """
 
