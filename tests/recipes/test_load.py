@@ -39,7 +39,6 @@ def test_the_cluster_template_is_valid_as_it_is() -> None:
             "evaluation.sequence_length=2000",
             "phase general: validation in windows of .* .2000. needs more memory than tr",
         ),
-        ("phases.2.context_parallel=2", "phase legal_terms: `samples` need context_parallel: 1"),
         ("samples.prompts=['']", "samples.prompts.1"),
         ("nonsense", "expected FIELD=VALUE"),
         ("seed.x.y=1", "field `seed`"),
