@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.bundled import tokenizer_folder
+from data_prep.masked_attention import attention_length
 from launch.rank_output import RankOutput
 from recipes.cluster import Cluster
 from recipes.layout import RunFolder
@@ -24,9 +25,10 @@ def in_own_process(
     """
 
     def train() -> None:
-        from recipes.engine.train import train_phase
+        from recipes.engine.train import Outside, train_phase
 
-        train_phase(recipe, cluster, number, run, output.say, partial(_tokenizer, recipe, run))
+        reach = partial(attention_length, recipe, number, run)
+        train_phase(recipe, cluster, number, run, Outside(output.say, partial(_tokenizer, recipe, run), reach))
 
     if alone:
         return output.guard(train)

@@ -38,12 +38,11 @@ def sampling(
     run: RunFolder,
     separator_id: int,
     progress: Progress,
-    tokenizer: Callable[[], Path] | None,
+    tokenizer: Callable[[], Path],
 ) -> Sampling | None:
     """The samples of phase `number`, if there are any: without context parallelism a rank has whole rows."""
     phase = recipe.phase(number)
     if recipe.samples is None or phase.context_parallel > 1:
         return None
-    assert tokenizer
     tokens = min(phase.micro_batch_size * phase.sequence_length, phase.loss_chunk_tokens or sys.maxsize)
     return Sampling(recipe.samples, progress, tokenizer, separator_id, tokens, run.samples)

@@ -17,13 +17,16 @@ class PhaseNumbers:
     tokens_per_iteration: int
     tokens_before: int  # in earlier phases
     flops_per_token: float  # `Qwen3Shape.flops_per_token`
-    flops_after: float  # of all later phases
+    flops_after: float  # of all later phases, attention over whole sequences
+    attention_length: float | None  # tokens, where documents are masked and that is known (`recipes.attention_length`)
     document_masking: bool
     ranks: int
     accelerator: Accelerator | None
 
     @classmethod
-    def of(cls, recipe: Recipe, cluster: Cluster, number: int, ranks: int) -> "PhaseNumbers":
+    def of(
+        cls, recipe: Recipe, cluster: Cluster, number: int, ranks: int, attention_length: float | None = None
+    ) -> "PhaseNumbers":
         phase, earlier = recipe.phase(number), recipe.phases[: number - 1]
         return cls(
             phase=number,
@@ -32,8 +35,9 @@ class PhaseNumbers:
             iterations_before=sum(one.iterations for one in earlier),
             tokens_per_iteration=phase.tokens_per_iteration,
             tokens_before=sum(map(_tokens, earlier)),
-            flops_per_token=_flops_per_token(recipe, phase),
-            flops_after=sum(_tokens(one) * _flops_per_token(recipe, one) for one in recipe.phases[number:]),
+            flops_per_token=recipe.model.shape.flops_per_token(attention_length or phase.sequence_length),
+            flops_after=sum(_flops(recipe, one) for one in recipe.phases[number:]),
+            attention_length=attention_length,
             document_masking=phase.document_masking,
             ranks=ranks,
             accelerator=cluster.accelerator,
@@ -53,5 +57,5 @@ def _tokens(phase: Phase) -> int:
     return phase.iterations * phase.tokens_per_iteration
 
 
-def _flops_per_token(recipe: Recipe, phase: Phase) -> float:
-    return recipe.model.shape.flops_per_token(phase.sequence_length)
+def _flops(recipe: Recipe, phase: Phase) -> float:
+    return _tokens(phase) * recipe.model.shape.flops_per_token(phase.sequence_length)

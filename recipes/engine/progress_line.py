@@ -10,12 +10,16 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 def formula(numbers: PhaseNumbers) -> str:
     """How the MFU of the phase is counted, for a cluster that names its accelerator."""
     assert numbers.accelerator and numbers.peak_flops
-    masked = " Attention inside documents costs less: the true MFU is lower." if numbers.document_masking else ""
+    length, note = "sequence_length", ""
+    if numbers.attention_length:
+        length = f"{numbers.attention_length:,.0f} tokens that attention reaches over inside documents"
+    elif numbers.document_masking:
+        note = " Attention inside documents costs less: the true MFU is lower."
     return (
         f"phase {numbers.phase} {numbers.name}: MFU = tokens/s × {numbers.flops_per_token / 1e9:,.3g} GFLOP per token "
         f"/ {numbers.peak_flops / 1e12:,.0f} TFLOP/s (dense bf16, {numbers.ranks} × {numbers.accelerator.name}). "
         f"FLOP per token: 6 for each weight of a matrix product, and causal attention at half of the square, "
-        f"6 × layers × heads × head_dim × sequence_length.{masked}"
+        f"6 × layers × heads × head_dim × {length}.{note}"
     )
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiddle
 
@@ -27,19 +27,23 @@ from recipes.layout import RunFolder
 from recipes.schema import Recipe
 
 
-def train_phase(
-    recipe: Recipe,
-    cluster: Cluster,
-    number: int,
-    run: RunFolder,
-    say: Callable[[str], None],
-    tokenizer: Callable[[], Path] | None = None,
-) -> None:
-    """Train phase `number` from where it stands to its end. `recipes.engine.platform.prepare` must have run.
+class Outside(NamedTuple):
+    """What training asks of the packages above it.
 
-    Args:
+    Attributes:
         say: prints a line for people; called on rank 0 only, or on the last if rank 0 has hung.
         tokenizer: gives the folder of tokenizer.json, for a recipe with samples; called on rank 0 only.
+        attention_length: gives the tokens that attention reaches over in a phase that masks documents, None where that
+            is not known; called on rank 0 only.
+    """
+
+    say: Callable[[str], None]
+    tokenizer: Callable[[], Path]
+    attention_length: Callable[[], float | None]
+
+
+def train_phase(recipe: Recipe, cluster: Cluster, number: int, run: RunFolder, outside: Outside) -> None:
+    """Train phase `number` from where it stands to its end. `recipes.engine.platform.prepare` must have run.
 
     Raises:
         RuntimeError: the cluster has GPUs and this process sees none, which every rank says for itself.
@@ -50,8 +54,8 @@ def train_phase(
         raise RuntimeError(f"cluster {cluster.name} has GPUs, but CUDA finds none on {socket.gethostname()}")
     blend = load_blend(run, number)
     ranks = Ranks(phase_store(number), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    with HangWatch(ranks, recipe.faults, say) as watch:
-        _train(recipe, cluster, number, run, say, tokenizer, blend, ranks, watch)
+    with HangWatch(ranks, recipe.faults, outside.say) as watch:
+        _train(recipe, cluster, number, run, outside, blend, ranks, watch)
 
 
 def _train(
@@ -59,12 +63,12 @@ def _train(
     cluster: Cluster,
     number: int,
     run: RunFolder,
-    say: Callable[[str], None],
-    tokenizer: Callable[[], Path] | None,
+    outside: Outside,
     blend: Blend,
     ranks: Ranks,
     watch: HangWatch,
 ) -> None:
+    say = outside.say
     start, attempt = agree_on_start(ranks, recipe, run, number, say)
     if start.iteration == blend.iterations:  # an earlier start was killed after its last checkpoint
         return ranks.leave()
@@ -76,7 +80,8 @@ def _train(
     # Added after NeMo's trainer has copied its arguments for the checkpoint's context: `say` may hold an open terminal.
     every = trainer.log_every_n_steps
     guard = BatchGuard(recipe.faults, say)
-    numbers = PhaseNumbers.of(recipe, cluster, number, ranks.size)
+    masked = outside.attention_length() if ranks.rank == 0 and recipe.phase(number).document_masking else None
+    numbers = PhaseNumbers.of(recipe, cluster, number, ranks.size, masked)
     progress = Progress(numbers, run.metrics, say, every, guard)
     callbacks: list[Any] = [watch.heart, Fence(attempt, every), guard, progress]
     if recipe.wandb:
@@ -85,7 +90,7 @@ def _train(
         loss = float(ranks.from_first("base_loss", lambda: repr(expected_loss(recipe, run))))
         callbacks.append(WarmStart(loss, recipe.precision, recipe.model.shape.vocab_size, start.path, say))
     checkpoint.validation = validation(recipe, number, run, blend.separator_id, progress)
-    samples = sampling(recipe, number, run, blend.separator_id, progress, tokenizer)
+    samples = sampling(recipe, number, run, blend.separator_id, progress, outside.tokenizer)
     callbacks += [observer for observer in (checkpoint.validation, samples) if observer]
     trainer.callbacks[:0] = callbacks  # before the checkpoint, which keeps what they found
     job()

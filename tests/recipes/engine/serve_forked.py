@@ -101,7 +101,7 @@ def note(path: Path) -> dict[str, Any]:
 
 
 def as_one_rank(job: dict[str, Any], run: RunFolder, rank: int, notes: Path) -> int:
-    from recipes.engine.train import train_phase
+    from recipes.engine.train import Outside, train_phase
 
     ranks = job.get("ranks", 1)
     cluster = Cluster(name="forked", nodes=1, ranks_per_node=ranks, cpus_per_node=ranks, memory_per_node_gb=2)
@@ -119,7 +119,8 @@ def as_one_rank(job: dict[str, Any], run: RunFolder, rank: int, notes: Path) -> 
             stream.write(json.dumps(line) + "\n")
 
     try:
-        train_phase(recipe, cluster, job["phase"], run, say, lambda: Path(recipe.tokenizer.path))
+        outside = Outside(say, lambda: Path(recipe.tokenizer.path), lambda: None)
+        train_phase(recipe, cluster, job["phase"], run, outside)
     except UserError as error:
         answer["error"], status = str(error), 2
     except Exception as error:  # noqa: BLE001

@@ -55,6 +55,15 @@ def test_the_formula_of_mfu_has_its_numbers() -> None:
     assert "the true MFU is lower" in formula(replace(_numbers("qwen3_4b", 1), document_masking=True))
 
 
+def test_where_documents_are_masked_attention_counts_by_what_it_reaches() -> None:
+    recipe = load_recipe("qwen3_4b", ["phases.1.document_masking=true"])
+    numbers = PhaseNumbers.of(recipe, load_cluster("mn5"), 1, 400, attention_length=900.0)
+    assert numbers.flops_per_token == recipe.model.shape.flops_per_token(900)
+    text = formula(numbers)
+    assert "head_dim × 900 tokens that attention reaches over inside documents" in text
+    assert "lower" not in text
+
+
 def test_later_phases_count_at_their_own_sequence_length() -> None:
     recipe = load_recipe("qwen3_1p7b")
     expected = sum(

@@ -51,7 +51,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_one_rank(job: dict[str, Any], run: RunFolder, ranks: int) -> dict[str, Any]:
-    from recipes.engine.train import train_phase
+    from recipes.engine.train import Outside, train_phase
 
     cluster = Cluster(name="forked", nodes=1, ranks_per_node=ranks, cpus_per_node=ranks, memory_per_node_gb=2)
     seen: dict[str, Any] = {"error": None, "loss_tokens": 0}
@@ -59,7 +59,9 @@ def _as_one_rank(job: dict[str, Any], run: RunFolder, ranks: int) -> dict[str, A
     if fault := job.get("fault"):
         globals()[fault]()
     try:
-        train_phase(load_recipe(job["recipe"]), cluster, job["phase"], run, lambda line: None)
+        recipe = load_recipe(job["recipe"])
+        outside = Outside(lambda line: None, lambda: Path(recipe.tokenizer.path), lambda: None)
+        train_phase(recipe, cluster, job["phase"], run, outside)
     except Exception as error:  # noqa: BLE001
         seen["error"] = str(error)
     return seen
