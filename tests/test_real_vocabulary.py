@@ -16,7 +16,7 @@ from data_prep.indexed import read_index
 from recipes.checkpoints import final_checkpoint
 from recipes.layout import RunFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 SHAPE = {
     "vocab_size": 151_936,
     "hidden_size": 88,

@@ -202,7 +202,7 @@ def answers(folder: Path, sides: list[tuple[Side, Side]]) -> list[LogitReport]:
     return [LogitReport.model_validate(each) for each in json.loads((folder / "requests.json").read_text())]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_conversion_that_says_other_things_is_refused(trained: Callable[..., Path], tmp_path: Path) -> None:
     model = trained("model")
     checkpoint = NemoWeights(nemo(model), HfFolder(model).shape)

@@ -76,7 +76,7 @@ def test_logits_and_bits(imported: Callable[..., Path]) -> None:
         assert (found - expected).abs().max() <= 1e-4
 
 
-@pytest.mark.parametrize(("tensor_parallel", "pipeline_parallel"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("tensor_parallel", "pipeline_parallel"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.long)])
 def test_bits_from_other_layouts(imported: Callable[..., Path], tensor_parallel: int, pipeline_parallel: int) -> None:
     folders = [imported(name, num_hidden_layers=4, tie_word_embeddings=name == "tied") for name in ("tied", "untied")]
     run_megatron(tensor_parallel, pipeline_parallel, *folders)

@@ -90,14 +90,14 @@ def test_finished_phases_are_skipped_and_no_rank_is_started(one_rank: RunFolder,
     assert [path.read_bytes() for path in files] == before
 
 
-LAYOUTS = {
-    "data parallel": {},
-    "tensor parallel": {"tensor_parallel": 2},
-    "pipeline parallel": {"pipeline_parallel": 2},
-}
+LAYOUTS = [
+    pytest.param({}, id="data parallel"),
+    pytest.param({"tensor_parallel": 2}, id="tensor parallel", marks=pytest.mark.long),
+    pytest.param({"pipeline_parallel": 2}, id="pipeline parallel", marks=pytest.mark.long),
+]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_ranks_print_the_losses_of_one(one_rank: RunFolder, tmp_path: Path, layout: dict[str, int]) -> None:
     run = _after_phase_1(one_rank, tmp_path)
     train(tiny_recipe(tmp_path / "tiny.yaml", **layout), tiny_cluster(tmp_path / "two.yaml", 2), run, "2")
@@ -120,6 +120,7 @@ def test_a_killed_run_goes_on_with_the_same_curve(one_rank: RunFolder, tmp_path:
     assert metrics(run, 2) == metrics(one_rank, 2)
 
 
+@pytest.mark.long
 def test_carried_moments_take_the_rates_of_the_new_phase(one_rank: RunFolder, tmp_path: Path) -> None:
     run = _after_phase_1(one_rank, tmp_path)
     recipe = tiny_recipe(tmp_path / "tiny.yaml", optimizer_state="carry")

@@ -39,6 +39,7 @@ def test_every_rendering_has_a_golden_file(rendered: dict[str, str]) -> None:
     assert {path.name for path in GOLDEN.glob("qwen3_*")} >= set(rendered)
 
 
+@pytest.mark.long
 def test_show_prints_json_and_nothing_else() -> None:
     answer = _python("-c", SHOW, "show", "qwen3_tiny", "--phase", "long_context", "--cluster", "local", "--json")
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -48,6 +49,7 @@ def test_show_prints_json_and_nothing_else() -> None:
     assert phase["trainer"]["accelerator"] == "cpu"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
